@@ -1,0 +1,88 @@
+"""The events a destination receives: CloudEvents 1.0, whole records, versions per entity."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+import msgspec
+
+from connector.domain.records import Entity, Record
+
+Verb = Literal["upserted", "removed"]
+Origin = Literal["initial", "incremental", "resync", "replay"]
+
+NAMESPACE: Final = UUID("6f0a4c1e-8a53-4d0e-9d55-0a8f4d1b2c77")
+SCHEMA_VERSION: Final = "v1"
+
+FRESHNESS: Final = "ar.freshness.updated.v1"
+SYNC_COMPLETED: Final = "ar.sync.completed.v1"
+SYNC_HELD: Final = "ar.sync.held.v1"
+QUARANTINED: Final = "ar.data.quarantined.v1"
+RECONCILED: Final = "ar.reconciliation.completed.v1"
+LINKED: Final = "ar.connection.linked.v1"
+REAUTH_REQUIRED: Final = "ar.connection.reauth_required.v1"
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted", decimal_format="string")
+
+
+def encode(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, decimals as strings; the same value always gives the same bytes."""
+    return _ENCODER.encode(value)
+
+
+def record_type(entity: Entity, verb: Verb) -> str:
+    return f"ar.{entity}.{verb}.{SCHEMA_VERSION}"
+
+
+def source_urn(connection: str, package: str, administration: str) -> str:
+    return f"urn:connector:{connection}:{package}:{administration}"
+
+
+def event_id(source: str, sequence: int) -> str:
+    """A sequence number is used once per source, so the id derived from it is unique and repeatable."""
+    return str(uuid5(NAMESPACE, f"{source}#{sequence}"))
+
+
+def transition(before: Mapping[str, Any] | None, after: Record) -> str | None:
+    """How the payment status moved, as `open→paid`; None when it did not move or there is none."""
+    now = getattr(after, "payment_status", None)
+    if now is None:
+        return None
+    was = before.get("payment_status", "open") if before is not None else None
+    return None if was == now or was is None else f"{was}→{now}"
+
+
+def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[str]:
+    """Top-level fields that differ, sorted; empty for the first version of an entity."""
+    if before is None:
+        return []
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def cloud_event(
+    *,
+    source: str,
+    sequence: int,
+    event_type: str,
+    subject: str,
+    partition: str,
+    time: datetime,
+    data: bytes,
+) -> bytes:
+    """The exact bytes of one event; `data` is already encoded and is embedded as it stands."""
+    return encode(
+        {
+            "specversion": "1.0",
+            "id": event_id(source, sequence),
+            "source": source,
+            "type": event_type,
+            "subject": subject,
+            "time": time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "sequence": f"{sequence:020d}",
+            "partitionkey": partition,
+            "datacontenttype": "application/json",
+            "dataschema": f"https://connector.invalid/schemas/{event_type}.json",
+            "data": msgspec.Raw(data),
+        }
+    )
