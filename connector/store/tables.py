@@ -217,6 +217,11 @@ class PaymentRow(RecordBase, table=True):
     booking_date: date | None = None
 
 
+UNDELIVERED = ("pending", "waiting", "dead")
+_UNDELIVERED = text("state IN ('pending', 'waiting', 'dead')")
+_HELD = text("state IN ('waiting', 'dead')")
+
+
 class OutboxRow(Base, table=True):
     """One event for one destination.
 
@@ -227,7 +232,7 @@ class OutboxRow(Base, table=True):
 
     __tablename__ = "outbox"
     id: int | None = Field(default=None, primary_key=True, sa_type=BigInt)
-    connection_id: int = Field(index=True)
+    connection_id: int
     destination: str
     sequence: int = Field(sa_type=BigInt)
     event_id: str = Field(unique=True)
@@ -241,27 +246,28 @@ class OutboxRow(Base, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     state: str = "pending"
     attempts: int = 0
+    """How often it was sent or about to be sent; from 1 on the event never changes any more."""
+    refused: int = 0
+    """How often the destination refused it when it travelled alone."""
+    postponed: int = 0
+    """How often the destination asked for it to be sent later."""
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     reason: str = ""
 
     __table_args__: ClassVar[tuple[Any, ...]] = (
+        Index("outbox_queue", "destination", "id", sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED),
+        Index("outbox_connection", "connection_id", "id", sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED),
         Index(
-            "outbox_undelivered",
-            "destination",
+            "outbox_entity",
+            "connection_id",
+            "entity",
+            "external_id",
             "id",
-            sqlite_where=text("state IN ('pending','waiting','dead')"),
-            postgresql_where=text("state IN ('pending','waiting','dead')"),
+            sqlite_where=_UNDELIVERED,
+            postgresql_where=_UNDELIVERED,
         ),
-        Index(
-            "outbox_key",
-            "destination",
-            "ordering_key",
-            "id",
-            sqlite_where=text("state IN ('pending','waiting','dead')"),
-            postgresql_where=text("state IN ('pending','waiting','dead')"),
-        ),
-        Index("outbox_entity", "connection_id", "entity", "external_id"),
+        Index("outbox_held", "connection_id", "ordering_key", "id", sqlite_where=_HELD, postgresql_where=_HELD),
     )
 
 
@@ -275,8 +281,8 @@ class AttemptRow(Base, table=True):
     started_at: datetime = Field(sa_type=UtcDateTime)
     duration_ms: int
     events: int
-    first_sequence: int = Field(sa_type=BigInt)
-    last_sequence: int = Field(sa_type=BigInt)
+    first_event: int = Field(sa_type=BigInt)
+    last_event: int = Field(sa_type=BigInt)
     status: int | None = None
     outcome: str
     reason: str = ""

@@ -1,0 +1,291 @@
+"""The outbox: events written together with the change they tell, claimed in an order that nothing overtakes.
+
+The events of one connection and ordering key form a *lane*; the order within it is that of the ids.
+
+* Within a lane nothing is claimed behind an event that waits or is dead.
+* Of one entity at most one version is under way, also when its versions lie in different lanes.
+* A barrier is claimed only when every earlier event of its connection is delivered or superseded.
+
+One process at a time delivers to a destination (`connector.store.destinations`), so a claim needs no owner.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from connector.domain.events import cloud_event, event_id
+from connector.store.tables import UNDELIVERED, ConnectionRow, OutboxRow
+
+OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+CONNECTION: sa.Table = ConnectionRow.__table__  # type: ignore[attr-defined]
+
+CHUNK = 900
+HELD = ("waiting", "dead")
+INTRODUCING = ("administration", "customer")
+"""Entities that others refer to: their first version keeps its place before whatever refers to it."""
+
+State = Literal["pending", "waiting", "delivered", "dead"]
+
+
+class NewEvent(Struct, frozen=True, kw_only=True):
+    """One change to be told. `data` is the encoded payload, embedded as it stands."""
+
+    type: str
+    entity: str
+    external_id: str
+    entity_version: int
+    ordering_key: str
+    """`<administration>/<customer>`, or `<administration>` for what concerns all of it; also the partition key."""
+    barrier: bool = False
+    data: bytes
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """An event that is about to be sent."""
+
+    id: int
+    connection_id: int
+    sequence: int
+    event_id: str
+    type: str
+    entity: str
+    external_id: str
+    ordering_key: str
+    refused: int
+    postponed: int
+    body: bytes
+
+    @property
+    def lane(self) -> tuple[int, str]:
+        return self.connection_id, self.ordering_key
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """What became of one claimed event."""
+
+    id: int
+    state: State
+    due_at: datetime | None = None
+    refused: int = 0
+    postponed: int = 0
+    reason: str = ""
+
+
+def append(  # noqa: PLR0917 - read as a sentence: to whom, from where, what, when
+    connection: sa.Connection,
+    connection_id: int,
+    destination: str,
+    source: str,
+    events: Sequence[NewEvent],
+    now: datetime,
+) -> int:
+    """Write events in their order, in the caller's transaction, and return how many.
+
+    Older versions that were never sent are superseded, except a removal (what comes after it is a new life) and the
+    first version of an entity that others refer to.
+    """
+    if not events:
+        return 0
+    _supersede(connection, connection_id, destination, events)
+    last = connection.execute(
+        sa.update(CONNECTION)
+        .where(CONNECTION.c.id == connection_id)
+        .values(sequence=CONNECTION.c.sequence + len(events))
+        .returning(CONNECTION.c.sequence)
+    ).scalar_one()
+    connection.execute(
+        sa.insert(OUTBOX),
+        [
+            {
+                "connection_id": connection_id,
+                "destination": destination,
+                "sequence": sequence,
+                "event_id": event_id(source, sequence),
+                "type": event.type,
+                "entity": event.entity,
+                "external_id": event.external_id,
+                "entity_version": event.entity_version,
+                "ordering_key": event.ordering_key,
+                "barrier": event.barrier,
+                "created_at": now,
+                "body": cloud_event(
+                    source=source,
+                    sequence=sequence,
+                    event_type=event.type,
+                    subject=f"{event.entity}/{event.external_id}",
+                    partition=event.ordering_key,
+                    time=now,
+                    data=event.data,
+                ),
+                "state": "pending",
+                "attempts": 0,
+                "refused": 0,
+                "postponed": 0,
+                "reason": "",
+            }
+            for sequence, event in enumerate(events, start=last - len(events) + 1)
+        ],
+    )
+    return len(events)
+
+
+def _supersede(connection: sa.Connection, connection_id: int, destination: str, events: Sequence[NewEvent]) -> None:
+    """A version 1 has no older version, so a first load costs nothing here."""
+    unsent = [
+        OUTBOX.c.connection_id == connection_id,
+        OUTBOX.c.destination == destination,
+        _in(OUTBOX, UNDELIVERED),
+        OUTBOX.c.state == "pending",
+        OUTBOX.c.attempts == 0,
+    ]
+    superseded = sa.update(OUTBOX).values(state="superseded")
+    if types := {event.type for event in events if event.barrier}:
+        connection.execute(superseded.where(*unsent, OUTBOX.c.barrier, OUTBOX.c.type.in_(types)))
+    changed: dict[str, list[str]] = {}
+    for event in events:
+        if event.entity_version > 1 and not event.barrier:
+            changed.setdefault(event.entity, []).append(event.external_id)
+    for entity, ids in changed.items():
+        older = [*unsent, OUTBOX.c.entity == entity, OUTBOX.c.type.not_like("%.removed.%")]
+        if entity in INTRODUCING:
+            older.append(OUTBOX.c.entity_version > 1)
+        for chunk in _chunks(ids):
+            connection.execute(superseded.where(*older, OUTBOX.c.external_id.in_(chunk)))
+
+
+def claim(
+    connection: sa.Connection, destination: str, limit_events: int, limit_bytes: int, now: datetime
+) -> list[Claimed]:
+    """The next events to send in one batch, in order, counted as attempted.
+
+    At least one event is claimed if any may go, however large it is. An event that was refused before travels alone.
+    """
+    chosen = list(_choose(connection, destination, limit_events, limit_bytes, now))
+    claimed: list[Claimed] = []
+    for chunk in _chunks(chosen):
+        rows = connection.execute(
+            sa.update(OUTBOX)
+            .where(OUTBOX.c.id.in_(chunk))
+            .values(attempts=OUTBOX.c.attempts + 1)
+            .returning(*(OUTBOX.c[name] for name in Claimed.__struct_fields__))
+        )
+        claimed.extend(Claimed(**row) for row in rows.mappings())
+    return sorted(claimed, key=lambda event: event.id)
+
+
+def _choose(
+    connection: sa.Connection, destination: str, limit_events: int, limit_bytes: int, now: datetime
+) -> Iterator[int]:
+    passed: set[tuple[int, str]] = set()
+    """Lanes of which an event was left out: nothing behind it may go."""
+    count = size = 0
+    for row in _candidates(connection, destination, limit_events, now):
+        lane = (row.connection_id, row.ordering_key)
+        if lane in passed:
+            continue
+        if row.behind or (row.refused and count):
+            passed.add(lane)
+            continue
+        if count and size + row.size > limit_bytes:
+            return
+        yield row.id
+        count += 1
+        size += row.size
+        if row.refused or count == limit_events:
+            return
+
+
+def _candidates(connection: sa.Connection, destination: str, chunk: int, now: datetime) -> Iterator[sa.Row[Any]]:
+    """What may be sent now as far as its own lane is concerned; `behind` marks what another lane holds back."""
+    after = 0
+    while True:
+        rows = connection.execute(_eligible(destination, after, now).limit(chunk)).all()
+        yield from rows
+        if len(rows) < chunk:
+            return
+        after = rows[-1].id
+
+
+def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
+    held = OUTBOX.alias("held")
+    older = OUTBOX.alias("older")
+    sibling = OUTBOX.alias("sibling")
+    lane_is_held = sa.exists().where(
+        held.c.connection_id == OUTBOX.c.connection_id,
+        held.c.ordering_key == OUTBOX.c.ordering_key,
+        held.c.id < OUTBOX.c.id,
+        _in(held, HELD),
+        held.c.destination == destination,
+        sa.or_(held.c.state == "dead", held.c.due_at > now),
+    )
+    older_of_connection = sa.exists().where(
+        older.c.connection_id == OUTBOX.c.connection_id,
+        older.c.id < OUTBOX.c.id,
+        _in(older, UNDELIVERED),
+        older.c.destination == destination,
+    )
+    older_of_entity = sa.exists().where(
+        sibling.c.connection_id == OUTBOX.c.connection_id,
+        sibling.c.entity == OUTBOX.c.entity,
+        sibling.c.external_id == OUTBOX.c.external_id,
+        sibling.c.id < OUTBOX.c.id,
+        _in(sibling, UNDELIVERED),
+        sibling.c.destination == destination,
+    )
+    behind = sa.case((OUTBOX.c.barrier, older_of_connection), else_=older_of_entity)
+    return (
+        sa.select(
+            OUTBOX.c.id,
+            OUTBOX.c.connection_id,
+            OUTBOX.c.ordering_key,
+            OUTBOX.c.refused,
+            sa.func.length(OUTBOX.c.body).label("size"),
+            behind.label("behind"),
+        )
+        .where(
+            OUTBOX.c.destination == destination,
+            OUTBOX.c.id > after,
+            _in(OUTBOX, UNDELIVERED),
+            sa.or_(OUTBOX.c.state == "pending", sa.and_(OUTBOX.c.state == "waiting", OUTBOX.c.due_at <= now)),
+            ~lane_is_held,
+        )
+        .order_by(OUTBOX.c.id)
+    )
+
+
+def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> None:
+    """Write down what became of claimed events."""
+    for chunk in _chunks([mark.id for mark in marks if mark.state == "delivered"]):
+        connection.execute(
+            sa.update(OUTBOX)
+            .where(OUTBOX.c.id.in_(chunk))
+            .values(state="delivered", delivered_at=now, due_at=None, reason="")
+        )
+    if others := [mark for mark in marks if mark.state != "delivered"]:
+        connection.execute(
+            sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("key")),
+            [
+                {
+                    "key": mark.id,
+                    "state": mark.state,
+                    "due_at": mark.due_at,
+                    "refused": mark.refused,
+                    "postponed": mark.postponed,
+                    "reason": mark.reason,
+                }
+                for mark in others
+            ],
+        )
+
+
+def _in(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Written out as literals: a partial index serves only a condition the planner can read."""
+    return table.c.state.in_(sa.bindparam(None, tuple(states), expanding=True, literal_execute=True))
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
