@@ -257,7 +257,14 @@ class OutboxRow(Base, table=True):
 
     __table_args__: ClassVar[tuple[Any, ...]] = (
         Index("outbox_queue", "destination", "id", sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED),
-        Index("outbox_connection", "connection_id", "id", sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED),
+        Index(
+            "outbox_connection",
+            "connection_id",
+            "destination",
+            "id",
+            sqlite_where=_UNDELIVERED,
+            postgresql_where=_UNDELIVERED,
+        ),
         Index(
             "outbox_entity",
             "connection_id",
