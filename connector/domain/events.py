@@ -1,6 +1,6 @@
 """The events a destination receives: CloudEvents 1.0, whole records, versions per entity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
@@ -10,6 +10,7 @@ import msgspec
 from connector.domain.records import Entity, Record
 
 Verb = Literal["upserted", "removed"]
+Op = Literal["upserted", "removed", "signalled"]
 Origin = Literal["initial", "incremental", "resync", "replay"]
 
 NAMESPACE: Final = UUID("6f0a4c1e-8a53-4d0e-9d55-0a8f4d1b2c77")
@@ -22,6 +23,25 @@ QUARANTINED: Final = "ar.data.quarantined.v1"
 RECONCILED: Final = "ar.reconciliation.completed.v1"
 LINKED: Final = "ar.connection.linked.v1"
 REAUTH_REQUIRED: Final = "ar.connection.reauth_required.v1"
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`data.meta` of every event: which version of its entity this is, and how it came about."""
+
+    entity_version: int
+    """Rises by one with each event of the entity; a receiver ignores what is not newer than what it holds."""
+    content_hash: str
+    """SHA-256 over the encoded record, in hexadecimal digits."""
+    op: Op
+    run_id: str
+    origin: Origin
+    observed_at: datetime
+    changed_fields: Sequence[str] = ()
+    """Top-level fields of the record that differ from the version before; none for a first version."""
+    mapping_version: str = ""
+    transition: str | None = None
+    """How the payment status moved, as `open→paid`."""
+
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted", decimal_format="string")
 

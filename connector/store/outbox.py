@@ -74,8 +74,9 @@ class Mark(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def append(  # noqa: PLR0917 - read as a sentence: to whom, from where, what, when
+def append(
     connection: sa.Connection,
+    *,
     connection_id: int,
     destination: str,
     source: str,
