@@ -139,10 +139,41 @@ class Assembled:
     bad: list[BadRow] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BankJournal:
+    """Where money comes in; `blocks` says whether its last booking limits what is known about payments."""
+
+    journal: str
+    name: str = ""
+    iban: str | None = None
+    blocks: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unprocessed:
+    """Money received that nobody has assigned to a customer yet, in base currency."""
+
+    day: date
+    amount: Decimal
+
+
 class Assembler(Protocol):
     """Turns rows into records: pure, the same answer for the same rows, reference rows and mapping."""
 
+    @property
+    def digest(self) -> str:
+        """Names what the answer depends on besides the rows of a group; when it changes, all is assembled anew."""
+        ...
+
     def administration(self) -> Administration: ...
+
+    def banks(self) -> MappingOf[str, BankJournal]:
+        """The bank, cash and payment-service journals by the group of their quiet rows."""
+        ...
+
+    def unprocessed(self, suspense: Sequence[Fields]) -> Sequence[Unprocessed]:
+        """Money that came in but is booked on no customer."""
+        ...
 
     def assemble(self, group: str, rows: MappingOf[str, Sequence[Fields]]) -> Assembled:
         """`rows` by kind, each ordered by key. One bad item goes to `bad`, never raises."""
@@ -222,6 +253,10 @@ class Package:
     """Feeds are read stage by stage; records are assembled and forwarded after each."""
     anchor: str
     """The kind of row whose key is the group's key: the customer itself, looked up when it is missing."""
+    bank_kind: str | None
+    """The kind of row whose newest day says how far a bank journal is booked; no record is made of it."""
+    suspense_kind: str | None
+    """The kind of row for money booked on no customer; no record is made of it."""
     limits: CallLimits
     origins: Callable[[Any], Sequence[str]]
     """options -> the origins (scheme, host, port) that may see this connection's credentials."""
@@ -229,6 +264,11 @@ class Package:
     adapter: Callable[[AdapterContext], Adapter]
     assembler: Callable[[References, Mapping, str], Assembler]
     """(reference rows, compiled mapping, administration) -> the pure assembler."""
+
+    @property
+    def quiet(self) -> frozenset[str]:
+        """Kinds of rows that touch no group, because no record is made of them."""
+        return frozenset(kind for kind in (self.bank_kind, self.suspense_kind) if kind is not None)
 
 
 def packages() -> dict[str, Package]:

@@ -1,0 +1,309 @@
+"""One run for one connection: feeds in order, records, control totals, freshness, and when to come back."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from connector.adapter import Adapter, Assembler, Feed, Identity, Package, References
+from connector.assembly import Assembly, Destiny
+from connector.clock import Clock
+from connector.closing import Closer
+from connector.domain.events import Origin
+from connector.errors import BadRecord, ConnectorError, Stopped, StoreUnavailable, Unavailable, WrongAdministration
+from connector.freshness import today
+from connector.mapping import Mapping
+from connector.outcome import CycleReport, classify, next_wait
+from connector.reader import FeedReport, Interrupted, Reader, is_due
+from connector.store import connections, feeds, groups, rows
+from connector.store.connections import Lease, Linked
+from connector.store.engine import Store
+from connector.vault import Vault
+
+LEASE_TTL = timedelta(seconds=120)
+HEARTBEAT_S = 30.0
+JITTER = 0.1
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What an onlooker may want to draw; every hook is optional."""
+
+    feed: Callable[[Feed], None] = lambda _: None
+    page: Callable[[FeedReport], None] = lambda _: None
+    assembling: Callable[[int], None] = lambda _: None
+    assembled: Callable[[int], None] = lambda _: None
+    events: Callable[[], None] = lambda: None
+
+
+@dataclass(kw_only=True)
+class Cycle:
+    """Everything one run needs; `run` never raises except when cancelled."""
+
+    store: Store
+    vault: Vault
+    clock: Clock
+    package: Package
+    adapter: Adapter
+    mapping: Mapping
+    connection: Linked
+    owner: str
+    every: timedelta
+    full: bool = False
+    accept_removals: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: Progress = field(default_factory=Progress)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+    async def run(self) -> CycleReport:
+        """Claim the lease, read, assemble, close; whatever happens, say when the next cycle is due."""
+        report = CycleReport(connection=self.connection.name, started_at=self.clock.now())
+        try:
+            lease = await asyncio.to_thread(
+                connections.claim,
+                self.store,
+                self.connection.id,
+                owner=self.owner,
+                now=report.started_at,
+                ttl=LEASE_TTL,
+            )
+        except Unavailable as error:
+            report.outcome, report.error, report.finished_at = "unavailable", error, self.clock.now()
+            return report
+        with structlog.contextvars.bound_contextvars(connection=self.connection.name, run=lease.epoch):
+            log.info("cycle.started")
+            try:
+                async with self._heartbeat(lease):
+                    await self._work(lease, report)
+            except Interrupted:
+                report.outcome = "interrupted"
+            except Exception as error:  # the edge that handles it: a cycle always ends normally
+                report.outcome, report.error = classify(error), error
+                if report.outcome == "bug":
+                    log.exception("cycle.bug")
+                else:
+                    log.warning("cycle.failed", outcome=report.outcome, error=str(error))
+            report.finished_at = self.clock.now()
+            await self._finish(lease, report)
+            log.info(
+                "cycle.finished",
+                outcome=report.outcome,
+                seconds=round((report.finished_at - report.started_at).total_seconds(), 3),
+                rows=sum(feed.rows for feed in report.feeds),
+                created=report.tally.created,
+                changed=report.tally.changed,
+                removed=report.tally.removed,
+            )
+        return report
+
+    async def _work(self, lease: Lease, report: CycleReport) -> None:
+        identity = report.identity = await self.adapter.identify()
+        if identity.administration != self.connection.administration:
+            raise WrongAdministration(
+                f"the package answered for administration {identity.administration} ({identity.name})",
+                where=f"connection {self.connection.name}, configured for {self.connection.administration}",
+                fix="correct `administration` in the configuration, or sign in to the right books",
+            )
+        self.connection = await asyncio.to_thread(self._begin, lease, identity)
+        reader = Reader(
+            store=self.store,
+            vault=self.vault,
+            clock=self.clock,
+            lease=lease,
+            lease_ttl=LEASE_TTL,
+            adapter=self.adapter,
+            package=self.package,
+            connection=self.connection,
+            accept_removals=self.accept_removals,
+            stop=self.stop,
+            on_page=self.progress.page,
+        )
+        for stage in self.package.stages:
+            await self._read_stage(stage, reader, report)
+            await self._assemble(lease, report)
+        references = await self._references()
+        closer = Closer(
+            store=self.store,
+            clock=self.clock,
+            lease=lease,
+            lease_ttl=LEASE_TTL,
+            adapter=self.adapter,
+            assembler=self._assembler(references),
+            package=self.package,
+            connection=self.connection,
+            run_id=self._run_id(lease),
+            origin=self._origin(),
+            mapping_version=self.mapping.digest,
+        )
+        report.closing = await closer.close(references)
+        self.progress.events()
+        if report.closing.blocking:
+            report.outcome = "partial"
+
+    async def _read_stage(self, stage: str, reader: Reader, report: CycleReport) -> None:
+        """Read what is due; a feed that must be looked at does not stop the others."""
+        references = await self._references()
+        states = await asyncio.to_thread(feeds.states, self.store, self.connection.id)
+        opened: set[str] = set()
+        for feed in self.adapter.feeds(stage, references):
+            known = states.get(feed.name)
+            if not is_due(feed, known, self.clock.now()):
+                continue
+            self.progress.feed(feed)
+            try:
+                report.feeds.append(await reader.read(feed, known, references))
+            except (Stopped, BadRecord) as error:
+                if isinstance(error, WrongAdministration) or (known is None and stage == self.package.stages[0]):
+                    raise
+                log.warning("feed.failed", feed=feed.name, error=str(error))
+                await reader.failed(feed, known, str(error))
+                report.feeds.append(FeedReport(name=feed.name, status="failed", reason=str(error)))
+                report.error = report.error or error
+            if feed.open_only:
+                opened.add(feed.fills)
+        if opened:
+            lonely = await asyncio.to_thread(
+                rows.without_anchor, self.store, self.connection.id, self.package.anchor, sorted(opened)
+            )
+            await reader.look_up(self.package.anchor, lonely, references)
+
+    async def _assemble(self, lease: Lease, report: CycleReport) -> None:
+        references = await self._references()
+        assembler = self._assembler(references)
+        touched = await asyncio.to_thread(self._prepare, lease, assembler)
+        if not touched:
+            return
+        self.progress.assembling(touched)
+        assembly = Assembly(
+            store=self.store,
+            vault=self.vault,
+            clock=self.clock,
+            lease=lease,
+            lease_ttl=LEASE_TTL,
+            assembler=assembler,
+            destiny=self._destiny(lease),
+            tally=report.tally,
+        )
+        while done := await asyncio.to_thread(assembly.batch):
+            self.progress.assembled(done)
+            self.progress.events()
+            if self.stop.is_set():
+                raise Interrupted
+
+    def _begin(self, lease: Lease, identity: Identity) -> Linked:
+        with self.store.write() as connection:
+            connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+            connections.identified(
+                connection,
+                lease.connection_id,
+                title=identity.name,
+                currency=identity.currency,
+                time_zone=identity.time_zone,
+            )
+            if self.full:
+                feeds.restart_all(connection, lease.connection_id)
+            return connections.get(connection, lease.connection_id)
+
+    def _prepare(self, lease: Lease, assembler: Assembler) -> int:
+        """Touch every group when what assembly depends on has changed; returns how many wait."""
+        context = f"{self.package.version}/{self.mapping.digest}/{assembler.digest}"
+        if context != self.connection.context:
+            with self.store.write() as connection:
+                connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+                groups.touch_all(connection, lease.connection_id)
+                connections.assembled_under(connection, lease.connection_id, context)
+                self.connection = connections.get(connection, lease.connection_id)
+        return groups.count_touched(self.store, lease.connection_id)
+
+    def _destiny(self, lease: Lease) -> Destiny:
+        connection = self.connection
+        linked_at = connection.linked_at or self.clock.now()
+        return Destiny(
+            connection_id=connection.id,
+            administration=connection.administration,
+            destination=connection.destination,
+            source=connection.source,
+            currency=connection.currency,
+            linked_on=today(linked_at, connection.time_zone),
+            origin=self._origin(),
+            run_id=self._run_id(lease),
+            adapter_version=self.package.version,
+            mapping_version=self.mapping.digest,
+        )
+
+    def _origin(self) -> Origin:
+        if not self.connection.initial_done:
+            return "initial"
+        return "resync" if self.full else "incremental"
+
+    def _run_id(self, lease: Lease) -> str:
+        return f"{self.connection.name}-{lease.epoch}"
+
+    async def _references(self) -> References:
+        return await asyncio.to_thread(rows.references, self.store, self.connection.id)
+
+    def _assembler(self, references: References) -> Assembler:
+        return self.package.assembler(references, self.mapping, self.connection.administration)
+
+    @contextlib.asynccontextmanager
+    async def _heartbeat(self, lease: Lease) -> AsyncIterator[None]:
+        """Keep the lease while a page or a call limit makes us wait; losing it cancels the work."""
+        work = asyncio.current_task()
+        lost: list[Exception] = []
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(HEARTBEAT_S)
+                try:
+                    await asyncio.to_thread(self._renew, lease)
+                except ConnectorError as error:
+                    lost.append(error)
+                    if work is not None:
+                        work.cancel()
+                    return
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if lost:
+                raise lost[0] from None
+            raise
+        finally:
+            task.cancel()
+
+    def _renew(self, lease: Lease) -> None:
+        with self.store.write() as connection:
+            connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+
+    async def _finish(self, lease: Lease, report: CycleReport) -> None:
+        now = self.clock.now()
+        succeeded = report.outcome in {"ok", "partial"}
+        wait = next_wait(report, every=self.every, before=self.connection, now=now)
+        wait *= 1 + self.rng.uniform(-JITTER, JITTER)
+        try:
+            await asyncio.to_thread(
+                connections.finish,
+                self.store,
+                lease,
+                now=now,
+                next_due_at=now + wait,
+                outcome=report.outcome,
+                reason=str(report.error or ""),
+                succeeded=succeeded,
+            )
+        except StoreUnavailable as error:
+            log.warning("cycle.outcome_not_stored", error=str(error))
+            report.outcome, report.error = "unavailable", report.error or error
+
+
+def new_owner() -> str:
+    """Names this process in a lease."""
+    return uuid4().hex

@@ -1,0 +1,218 @@
+"""Reading one feed: page by page, each page one transaction, and evidence for what a complete read did not hold."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+import sqlalchemy as sa
+
+from connector import evidence
+from connector.adapter import Adapter, BadRow, Feed, Package, Page, References, Removal
+from connector.clock import Clock
+from connector.errors import SchemaDrift
+from connector.store import connections, feeds, groups, quarantine, rows
+from connector.store.connections import Lease, Linked
+from connector.store.engine import Store
+from connector.store.feeds import FeedState
+from connector.vault import Vault
+
+DRIFT_COUNT = 20
+DRIFT_SHARE = 0.05
+RETRY_FAILED = timedelta(hours=1)
+"""A missing right or module does not come back by asking often, and each refusal counts at the package."""
+LOOK_UP = 500
+"""Keys per look-up; the adapter splits them as its package wants."""
+
+
+class Interrupted(Exception):
+    """The program was asked to stop; everything up to the last page is stored."""
+
+
+@dataclass(kw_only=True)
+class FeedReport:
+    """What reading one feed came to."""
+
+    name: str
+    pages: int = 0
+    rows: int = 0
+    bad: int = 0
+    looked_up: int = 0
+    gone: int = 0
+    status: str = "ok"
+    reason: str = ""
+
+
+@dataclass(kw_only=True)
+class Reader:
+    """Reads the feeds of one connection within one cycle."""
+
+    store: Store
+    vault: Vault
+    clock: Clock
+    lease: Lease
+    lease_ttl: timedelta
+    adapter: Adapter
+    package: Package
+    connection: Linked
+    accept_removals: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    on_page: Callable[[FeedReport], None] = lambda _: None
+
+    async def read(self, feed: Feed, known: FeedState | None, references: References) -> FeedReport:
+        """Read a feed to its end; the cursor of each page is stored with its rows."""
+        report = FeedReport(name=feed.name)
+        state, renumbered = start(feed, known, self.connection.cycle)
+        if renumbered:
+            await asyncio.to_thread(self._forget_versions, feed.fills)
+        async for page in self.adapter.read(feed, state.cursor, references):
+            check_drift(feed, page)
+            state = msgspec.structs.replace(
+                state, cursor=page.cursor, rows=state.rows + len(page.rows), attempted_at=self.clock.now()
+            )
+            await asyncio.to_thread(self._commit, page, state)
+            report.pages += 1
+            report.rows += len(page.rows)
+            report.bad += len(page.bad)
+            self.on_page(report)
+            if self.stop.is_set():
+                raise Interrupted
+        if state.since is not None and feed.kind != "deletions":
+            await self._question_absence(feed, state.since, references, report)
+        done = msgspec.structs.replace(
+            state, since=None, completed_at=self.clock.now(), attempted_at=self.clock.now(), status="ok", reason=""
+        )
+        await asyncio.to_thread(self._put, done)
+        return report
+
+    async def look_up(self, kind: str, keys: Sequence[str], references: References) -> int:
+        """Fetch items by key, such as the customers of items that came first; returns how many were found."""
+        found = 0
+        for chunk in _chunks(keys):
+            answer = await self.adapter.look_up(kind, chunk, references)
+            verdict = evidence.weigh(kind, chunk, answer)
+            page = Page(cursor=None, rows=verdict.found, bad=verdict.bad)
+            await asyncio.to_thread(self._commit, page, None)
+            found += len(verdict.found)
+        return found
+
+    async def failed(self, feed: Feed, known: FeedState | None, reason: str) -> None:
+        """Write down that a feed could not be read; its cursor stays where it was."""
+        state = (await asyncio.to_thread(feeds.states, self.store, self.connection.id)).get(feed.name, known)
+        state = state or FeedState(name=feed.name, scope=feed.scope)
+        state = msgspec.structs.replace(state, attempted_at=self.clock.now(), status="failed", reason=reason)
+        await asyncio.to_thread(self._put, state)
+
+    async def _question_absence(self, feed: Feed, since: int, references: References, report: FeedReport) -> None:
+        absent = await asyncio.to_thread(
+            rows.unseen, self.store, self.connection.id, feed.fills, since=since, open_only=feed.open_only
+        )
+        if not absent:
+            return
+        stored = await asyncio.to_thread(
+            rows.count, self.store, self.connection.id, feed.fills, open_only=feed.open_only
+        )
+        gone: list[Removal] = []
+        for chunk in _chunks(absent):
+            answer = await self.adapter.look_up(feed.fills, chunk, references)
+            verdict = evidence.weigh(feed.fills, chunk, answer)
+            await asyncio.to_thread(self._commit, Page(cursor=None, rows=verdict.found, bad=verdict.bad), None)
+            report.looked_up += len(chunk)
+            gone += verdict.gone
+        if not self.accept_removals:
+            evidence.check_size(len(gone), stored, kind=feed.fills, connection=self.connection.name)
+        for start_at in range(0, len(gone), LOOK_UP):
+            await asyncio.to_thread(self._commit, Page(cursor=None, removals=gone[start_at : start_at + LOOK_UP]), None)
+        report.gone += len(gone)
+
+    def _commit(self, page: Page, state: FeedState | None) -> None:
+        """One transaction: rows, removals, touched groups, quarantine and cursor, fenced by the lease."""
+        connection_id = self.connection.id
+        now = self.clock.now()
+        with self.store.write() as connection:
+            connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
+            touched = rows.upsert(
+                connection,
+                self.store,
+                connection_id,
+                page.rows,
+                cycle=self.connection.cycle,
+                seen=state is None or state.since is not None,
+                quiet=self.package.quiet,
+            )
+            touched |= rows.remove(connection, connection_id, page.removals, quiet=self.package.quiet)
+            groups.touch(connection, self.store, connection_id, touched)
+            self._quarantine(connection, page, now)
+            if state is not None:
+                feeds.put(connection, self.store, connection_id, state)
+
+    def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> None:
+        good: dict[str, list[str]] = {}
+        for row in page.rows:
+            good.setdefault(row.kind, []).append(row.key)
+        for kind, keys in good.items():
+            quarantine.cured(connection, self.connection.id, kind=kind, keys=keys)
+        quarantine.put(
+            connection,
+            self.store,
+            self.vault,
+            self.connection.id,
+            page.bad,
+            version=self.package.version,
+            now=now,
+        )
+
+    def _forget_versions(self, kind: str) -> None:
+        with self.store.write() as connection:
+            connections.fence(connection, self.lease, now=self.clock.now(), ttl=self.lease_ttl)
+            rows.forget_versions(connection, self.connection.id, kind)
+
+    def _put(self, state: FeedState) -> None:
+        with self.store.write() as connection:
+            connections.fence(connection, self.lease, now=self.clock.now(), ttl=self.lease_ttl)
+            feeds.put(connection, self.store, self.connection.id, state)
+
+
+def start(feed: Feed, known: FeedState | None, cycle: int) -> tuple[FeedState, bool]:
+    """Where to start reading, and whether the package has renumbered its versions since. Pure.
+
+    A sweep, a feed never read and a feed whose scope changed start from the beginning; the read is then a complete
+    set, and `since` remembers in which cycle it began, through interruptions.
+    """
+    if known is None:
+        return FeedState(name=feed.name, scope=feed.scope, since=cycle), False
+    if known.scope != feed.scope:
+        return msgspec.structs.replace(known, scope=feed.scope, cursor=None, since=cycle), True
+    if feed.kind == "sweep" or (known.cursor is None and known.since is None):
+        return msgspec.structs.replace(known, cursor=None, since=cycle), False
+    return known, False
+
+
+def is_due(feed: Feed, known: FeedState | None, now: datetime) -> bool:
+    """Whether to read a feed in this cycle; one that failed is tried again after a while, not in each cycle. Pure."""
+    if known is not None and known.status == "failed" and known.attempted_at is not None:
+        return now - known.attempted_at >= RETRY_FAILED
+    if known is None or known.completed_at is None or feed.every is None or known.scope != feed.scope:
+        return True
+    return now - known.completed_at >= feed.every
+
+
+def check_drift(feed: Feed, page: Page) -> None:
+    """Tell one bad row from a package that changed its shape.
+
+    Raises:
+        SchemaDrift: more than twenty rows and more than a twentieth of the page are bad.
+    """
+    total = len(page.rows) + len(page.bad)
+    if len(page.bad) > max(DRIFT_COUNT, total * DRIFT_SHARE):
+        first: BadRow = page.bad[0]
+        raise SchemaDrift(
+            f"{len(page.bad)} of {total} rows on one page cannot be read, the first because {first.reason}",
+            where=f"feed {feed.name}, {first.kind} {first.key}",
+            fix="the package may have changed; nothing of this page was stored, the feed goes on after an update",
+        )
+
+
+def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[at : at + LOOK_UP] for at in range(0, len(keys), LOOK_UP)]

@@ -1,0 +1,211 @@
+"""Connections: registration, the lease that makes one writer per administration, the schedule and the outcome."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from connector.domain.events import source_urn
+from connector.errors import Busy
+from connector.store.engine import Store
+from connector.store.tables import ConnectionRow
+
+TABLE: sa.Table = ConnectionRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to write for one connection; every transaction checks the epoch (`fence`)."""
+
+    connection_id: int
+    owner: str
+    epoch: int
+
+
+class Linked(Struct, frozen=True, kw_only=True):
+    """A connection as the database knows it."""
+
+    id: int
+    name: str
+    package: str
+    administration: str
+    destination: str
+    linked_at: datetime | None
+    title: str
+    currency: str
+    time_zone: str
+    sequence: int
+    cycle: int
+    context: str
+    initial_done: bool
+    next_due_at: datetime | None
+    lease_until: datetime | None
+    last_started_at: datetime | None
+    last_success_at: datetime | None
+    outcome: str
+    reason: str
+    failures: int
+
+    @property
+    def source(self) -> str:
+        """The `source` of its events."""
+        return source_urn(self.name, self.package, self.administration)
+
+
+class LostLease(Busy):
+    """Another process took over; what this one has not committed is void."""
+
+
+def register(store: Store, *, name: str, package: str, administration: str, destination: str, now: datetime) -> Linked:
+    """Make the configured connection known (idempotent); a new one is due at once."""
+    values = {"package": package, "administration": administration, "destination": destination}
+    with store.write() as connection:
+        existing = connection.execute(sa.select(TABLE.c.id).where(TABLE.c.name == name)).scalar()
+        if existing is None:
+            connection.execute(
+                sa.insert(TABLE).values(
+                    name=name,
+                    **values,
+                    next_due_at=now,
+                    title="",
+                    currency="",
+                    time_zone="UTC",
+                    sequence=0,
+                    cycle=0,
+                    context="",
+                    initial_done=False,
+                    lease_epoch=0,
+                    outcome="",
+                    reason="",
+                    failures=0,
+                )
+            )
+        else:
+            connection.execute(sa.update(TABLE).where(TABLE.c.id == existing).values(destination=destination))
+    return find(store, name)
+
+
+def find(store: Store, name: str) -> Linked:
+    with store.read() as connection:
+        row = connection.execute(_select().where(TABLE.c.name == name)).mappings().one()
+    return Linked(**row)
+
+
+def get(connection: sa.Connection, connection_id: int) -> Linked:
+    return Linked(**connection.execute(_select().where(TABLE.c.id == connection_id)).mappings().one())
+
+
+def everyone(store: Store) -> list[Linked]:
+    with store.read() as connection:
+        return [Linked(**row) for row in connection.execute(_select().order_by(TABLE.c.name)).mappings()]
+
+
+def due(store: Store, names: Sequence[str], now: datetime, limit: int) -> list[str]:
+    """Linked connections whose time has come and that nobody is working on, longest waiting first."""
+    statement = (
+        sa.select(TABLE.c.name)
+        .where(
+            TABLE.c.name.in_(names),
+            TABLE.c.linked_at.is_not(None),
+            TABLE.c.next_due_at <= now,
+            sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now),
+        )
+        .order_by(TABLE.c.next_due_at)
+        .limit(limit)
+    )
+    with store.read() as connection:
+        return list(connection.execute(statement).scalars())
+
+
+def linked(connection: sa.Connection, connection_id: int, now: datetime) -> None:
+    """The client granted access: the connection is due at once."""
+    connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.id == connection_id)
+        .values(
+            linked_at=sa.func.coalesce(TABLE.c.linked_at, sa.bindparam("now", now, TABLE.c.linked_at.type)),
+            next_due_at=now,
+        )
+    )
+
+
+def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
+    """Take the lease and begin a cycle.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    statement = (
+        sa.update(TABLE)
+        .where(TABLE.c.id == connection_id, sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now))
+        .values(
+            lease_epoch=TABLE.c.lease_epoch + 1,
+            lease_owner=owner,
+            lease_until=now + ttl,
+            cycle=TABLE.c.cycle + 1,
+            last_started_at=now,
+        )
+        .returning(TABLE.c.lease_epoch)
+    )
+    with store.write() as connection:
+        epoch = connection.execute(statement).scalar()
+    if epoch is None:
+        raise Busy(
+            "another process is syncing this administration",
+            where=f"connection {connection_id}",
+            fix="wait for it to finish; its lease ends by itself if it died",
+        )
+    return Lease(connection_id=connection_id, owner=owner, epoch=epoch)
+
+
+def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timedelta) -> None:
+    """Prove inside a transaction that the lease is still ours, and renew it.
+
+    Raises:
+        LostLease: another process took over; the transaction must roll back.
+    """
+    held = connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
+        .values(lease_until=now + ttl)
+    )
+    if held.rowcount != 1:
+        raise LostLease("another process took over this administration", where=f"connection {lease.connection_id}")
+
+
+def identified(connection: sa.Connection, connection_id: int, *, title: str, currency: str, time_zone: str) -> None:
+    connection.execute(
+        sa.update(TABLE).where(TABLE.c.id == connection_id).values(title=title, currency=currency, time_zone=time_zone)
+    )
+
+
+def assembled_under(connection: sa.Connection, connection_id: int, context: str) -> None:
+    connection.execute(sa.update(TABLE).where(TABLE.c.id == connection_id).values(context=context))
+
+
+def initial_load_done(connection: sa.Connection, connection_id: int) -> None:
+    connection.execute(sa.update(TABLE).where(TABLE.c.id == connection_id).values(initial_done=True))
+
+
+def finish(
+    store: Store, lease: Lease, *, now: datetime, next_due_at: datetime, outcome: str, reason: str, succeeded: bool
+) -> None:
+    """Release the lease and say when the next cycle is due; does nothing when the lease was lost."""
+    values: dict[str, object] = {
+        "lease_owner": None,
+        "lease_until": None,
+        "next_due_at": next_due_at,
+        "outcome": outcome,
+        "reason": reason,
+    }
+    values |= {"failures": 0, "last_success_at": now} if succeeded else {"failures": TABLE.c.failures + 1}
+    with store.write() as connection:
+        connection.execute(
+            sa.update(TABLE)
+            .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
+            .values(**values)
+        )
+
+
+def _select() -> sa.Select[tuple[object, ...]]:
+    return sa.select(*(TABLE.c[name] for name in Linked.__struct_fields__))

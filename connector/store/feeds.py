@@ -1,0 +1,48 @@
+"""Where each feed of a connection stands."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from connector.store.engine import Store
+from connector.store.tables import FeedRow
+
+TABLE: sa.Table = FeedRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+
+
+class FeedState(Struct, frozen=True, kw_only=True):
+    """`since` is the cycle in which the present read from the beginning started; None once it was complete."""
+
+    name: str
+    cursor: str | None = None
+    scope: str = ""
+    since: int | None = None
+    completed_at: datetime | None = None
+    attempted_at: datetime | None = None
+    rows: int = 0
+    status: str = ""
+    reason: str = ""
+
+
+def states(store: Store, connection_id: int) -> dict[str, FeedState]:
+    columns = [TABLE.c[name] for name in FeedState.__struct_fields__]
+    with store.read() as connection:
+        rows = connection.execute(sa.select(*columns).where(TABLE.c.connection_id == connection_id)).mappings()
+        return {row["name"]: FeedState(**row) for row in rows}
+
+
+def put(connection: sa.Connection, store: Store, connection_id: int, state: FeedState) -> None:
+    values = {name: getattr(state, name) for name in FeedState.__struct_fields__}
+    insert = store.insert(TABLE).values(connection_id=connection_id, **values)
+    del values["name"]
+    connection.execute(insert.on_conflict_do_update(index_elements=["connection_id", "name"], set_=values))
+
+
+def restart_all(connection: sa.Connection, connection_id: int) -> None:
+    """Forget every cursor: the next cycle reads each feed from the beginning, as a complete set."""
+    connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.connection_id == connection_id)
+        .values(cursor=None, since=None, completed_at=None)
+    )

@@ -1,0 +1,77 @@
+"""Record groups: which were touched since they were assembled, and what each adds to the totals."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from connector.store.engine import Store
+from connector.store.tables import GroupRow
+
+TABLE: sa.Table = GroupRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+
+
+def touch(connection: sa.Connection, store: Store, connection_id: int, groups: Iterable[str]) -> None:
+    """Mark groups to be assembled; the mark is as durable as the rows that caused it."""
+    values = [
+        {"connection_id": connection_id, "group_key": group, "touched": True, "base_open": 0, "left_out": 0}
+        for group in sorted(groups)
+    ]
+    if values:
+        insert = store.insert(TABLE)
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["connection_id", "group_key"], set_={"touched": True}), values
+        )
+
+
+def touch_all(connection: sa.Connection, connection_id: int) -> None:
+    connection.execute(sa.update(TABLE).where(TABLE.c.connection_id == connection_id).values(touched=True))
+
+
+def touched(store: Store, connection_id: int, limit: int) -> list[str]:
+    statement = (
+        sa.select(TABLE.c.group_key)
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.touched)
+        .order_by(TABLE.c.group_key)
+        .limit(limit)
+    )
+    with store.read() as connection:
+        return list(connection.execute(statement).scalars())
+
+
+def count_touched(store: Store, connection_id: int) -> int:
+    statement = (
+        sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.connection_id == connection_id, TABLE.c.touched)
+    )
+    with store.read() as connection:
+        return connection.execute(statement).scalar_one()
+
+
+def assembled(connection: sa.Connection, connection_id: int, totals: Mapping[str, tuple[int, int]]) -> None:
+    """`totals`: group -> (open, left out) in minor units of the base currency; clears the touched mark."""
+    connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key == sa.bindparam("group"))
+        .values(touched=False, base_open=sa.bindparam("open"), left_out=sa.bindparam("left")),
+        [{"group": group, "open": open_, "left": left_out} for group, (open_, left_out) in totals.items()],
+    )
+
+
+def totals(store: Store, connection_id: int) -> tuple[int, int]:
+    """(open, left out) over all groups, in minor units of the base currency."""
+    statement = sa.select(
+        sa.func.coalesce(sa.func.sum(TABLE.c.base_open), 0), sa.func.coalesce(sa.func.sum(TABLE.c.left_out), 0)
+    ).where(TABLE.c.connection_id == connection_id)
+    with store.read() as connection:
+        row = connection.execute(statement).one()
+    return int(row[0]), int(row[1])
+
+
+def all_keys(store: Store, connection_id: int, after: str, limit: int) -> Sequence[str]:
+    statement = (
+        sa.select(TABLE.c.group_key)
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key > after)
+        .order_by(TABLE.c.group_key)
+        .limit(limit)
+    )
+    with store.read() as connection:
+        return list(connection.execute(statement).scalars())

@@ -1,0 +1,89 @@
+"""Items that could not be used: kept encrypted, retried when the adapter or the mapping changes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from connector.adapter import BadRow
+from connector.domain.events import encode
+from connector.store.engine import Store
+from connector.store.tables import QuarantineRow
+from connector.vault import Place, Vault
+
+TABLE: sa.Table = QuarantineRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+PAYLOAD_LIMIT = 64_000
+
+
+def put(
+    connection: sa.Connection,
+    store: Store,
+    vault: Vault,
+    connection_id: int,
+    bad: Sequence[BadRow],
+    *,
+    group: str = "",
+    version: str,
+    now: datetime,
+) -> None:
+    """Add items, or renew what is known of them."""
+    newest = {(item.kind, item.key): item for item in bad}
+    values = [
+        {
+            "connection_id": connection_id,
+            "kind": item.kind,
+            "key": item.key,
+            "group_key": group,
+            "reason": item.reason,
+            "adapter_version": version,
+            "payload_ct": vault.encrypt(
+                encode(item.payload)[:PAYLOAD_LIMIT].decode(errors="replace"),
+                Place("quarantine", connection_id, f"{item.kind}/{item.key}"),
+            ),
+            "first_seen_at": now,
+            "last_seen_at": now,
+        }
+        for item in newest.values()
+    ]
+    if values:
+        insert = store.insert(TABLE)
+        renewed = {name: insert.excluded[name] for name in ("reason", "adapter_version", "payload_ct", "last_seen_at")}
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["connection_id", "kind", "key"], set_=renewed), values
+        )
+
+
+def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Sequence[str]) -> None:
+    """These items were read well: nothing of them is left in quarantine."""
+    if (
+        keys
+        and connection.execute(
+            sa.select(TABLE.c.key).where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind).limit(1)
+        ).first()
+    ):
+        for start in range(0, len(keys), 900):
+            connection.execute(
+                sa.delete(TABLE).where(
+                    TABLE.c.connection_id == connection_id,
+                    TABLE.c.kind == kind,
+                    TABLE.c.key.in_(keys[start : start + 900]),
+                )
+            )
+
+
+def cured_groups(connection: sa.Connection, connection_id: int, groups: Sequence[str]) -> None:
+    """These groups are about to be assembled anew: what was wrong with their records is decided again."""
+    for start in range(0, len(groups), 900):
+        connection.execute(
+            sa.delete(TABLE).where(
+                TABLE.c.connection_id == connection_id,
+                TABLE.c.group_key != "",
+                TABLE.c.group_key.in_(groups[start : start + 900]),
+            )
+        )
+
+
+def count(store: Store, connection_id: int) -> int:
+    statement = sa.select(sa.func.count()).where(TABLE.c.connection_id == connection_id)
+    with store.read() as connection:
+        return connection.execute(statement).scalar_one()

@@ -1,0 +1,237 @@
+"""The normalized records: what is stored for some groups, and writing what changed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from connector.domain.money import from_minor, to_minor
+from connector.domain.records import Administration, Customer, Entity, Invoice, Payment, Record
+from connector.domain.signals import Receipts
+from connector.store.engine import Store
+from connector.store.tables import AdministrationRow, CustomerRow, InvoiceRow, PaymentRow, SettlementRow
+
+TABLES: dict[Entity, sa.Table] = {
+    "administration": AdministrationRow.__table__,  # type: ignore[attr-defined]  # SQLModel sets it
+    "customer": CustomerRow.__table__,  # type: ignore[attr-defined]
+    "invoice": InvoiceRow.__table__,  # type: ignore[attr-defined]
+    "payment": PaymentRow.__table__,  # type: ignore[attr-defined]
+}
+SETTLEMENTS: sa.Table = SettlementRow.__table__  # type: ignore[attr-defined]
+CHUNK = 900
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What the store holds of one record."""
+
+    external_id: str
+    group_key: str
+    version: int
+    removed: bool
+    record: bytes
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A record's next version; `record` None means that it is gone."""
+
+    entity: Entity
+    external_id: str
+    group_key: str
+    version: int
+    record: Record
+    body: bytes
+    removed: bool = False
+
+
+def of_groups(
+    connection: sa.Connection, connection_id: int, entity: Entity, groups: Sequence[str]
+) -> dict[str, Stored]:
+    """By external id."""
+    return _stored(connection, connection_id, entity, "group_key", groups)
+
+
+def by_id(connection: sa.Connection, connection_id: int, entity: Entity, ids: Sequence[str]) -> dict[str, Stored]:
+    return _stored(connection, connection_id, entity, "external_id", ids)
+
+
+def write(
+    connection: sa.Connection, store: Store, connection_id: int, changes: Sequence[Change], now: datetime
+) -> None:
+    """Store new versions in bulk; the settlements of an invoice are replaced with it."""
+    by_entity: dict[Entity, list[dict[str, Any]]] = {}
+    for change in changes:
+        by_entity.setdefault(change.entity, []).append(_values(connection_id, change, now))
+    for entity, values in by_entity.items():
+        table = TABLES[entity]
+        insert = store.insert(table)
+        update = {
+            column.name: insert.excluded[column.name]
+            for column in table.columns
+            if column.name not in {"connection_id", "external_id"}
+        }
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["connection_id", "external_id"], set_=update), values
+        )
+    _write_settlements(connection, connection_id, [change for change in changes if change.entity == "invoice"])
+
+
+def move(connection: sa.Connection, connection_id: int, entity: Entity, groups: Mapping[str, str]) -> None:
+    """The same records now belong to other groups (external id -> group); that makes no new version."""
+    if groups:
+        table = TABLES[entity]
+        connection.execute(
+            sa.update(table)
+            .where(table.c.connection_id == connection_id, table.c.external_id == sa.bindparam("id"))
+            .values(group_key=sa.bindparam("group")),
+            [{"id": external_id, "group": group} for external_id, group in groups.items()],
+        )
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds of one connection, for people; amounts are per currency."""
+
+    customers: int
+    invoices: int
+    open_invoices: int
+    payments: int
+    open: dict[str, Decimal]
+    unallocated: dict[str, Decimal]
+
+
+def figures(store: Store, connection_id: int) -> Figures:
+    invoice, payment = TABLES["invoice"], TABLES["payment"]
+    with store.read() as connection:
+        return Figures(
+            customers=_count(connection, connection_id, TABLES["customer"]),
+            invoices=_count(connection, connection_id, invoice),
+            open_invoices=_count(connection, connection_id, invoice, invoice.c.open_minor != 0),
+            payments=_count(connection, connection_id, payment),
+            open=_sums(connection, connection_id, invoice, invoice.c.open_minor),
+            unallocated=_sums(connection, connection_id, payment, payment.c.unallocated_minor),
+        )
+
+
+def unallocated(store: Store, connection_id: int, currency: str) -> Receipts:
+    """Money on customers' accounts that no invoice has taken yet, in base currency."""
+    table = TABLES["payment"]
+    statement = sa.select(
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(table.c.base_unallocated_minor), 0),
+        sa.func.min(table.c.booking_date),
+    ).where(table.c.connection_id == connection_id, ~table.c.removed, table.c.base_unallocated_minor > 0)
+    with store.read() as connection:
+        count, total, oldest = connection.execute(statement).one()
+    return Receipts(count=count, total=from_minor(int(total), currency), oldest=oldest)
+
+
+def _count(connection: sa.Connection, connection_id: int, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+    return connection.execute(
+        sa.select(sa.func.count())
+        .select_from(table)
+        .where(table.c.connection_id == connection_id, ~table.c.removed, *where)
+    ).scalar_one()
+
+
+def _sums(connection: sa.Connection, connection_id: int, table: sa.Table, column: sa.Column[int]) -> dict[str, Decimal]:
+    rows = connection.execute(
+        sa.select(table.c.currency, sa.func.sum(column))
+        .where(table.c.connection_id == connection_id, ~table.c.removed)
+        .group_by(table.c.currency)
+        .order_by(table.c.currency)
+    )
+    return {currency: from_minor(int(total), currency) for currency, total in rows}
+
+
+def _stored(
+    connection: sa.Connection, connection_id: int, entity: Entity, column: str, keys: Sequence[str]
+) -> dict[str, Stored]:
+    table = TABLES[entity]
+    columns = [table.c[name] for name in Stored.__struct_fields__]
+    found: dict[str, Stored] = {}
+    for start in range(0, len(keys), CHUNK):
+        statement = sa.select(*columns).where(
+            table.c.connection_id == connection_id, table.c[column].in_(keys[start : start + CHUNK])
+        )
+        for row in connection.execute(statement):
+            found[row.external_id] = Stored(*row)
+    return found
+
+
+def _values(connection_id: int, change: Change, now: datetime) -> dict[str, Any]:
+    return {
+        "connection_id": connection_id,
+        "external_id": change.external_id,
+        "group_key": change.group_key,
+        "version": change.version,
+        "removed": change.removed,
+        "number": change.record.number,
+        "changed_at": now,
+        "record": change.body,
+    } | _columns(change.record)
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    match record:
+        case Administration():
+            return {"name": record.name, "currency": record.currency}
+        case Customer():
+            return {"name": record.name, "party_type": record.party_type, "email": record.email}
+        case Invoice():
+            return {
+                "customer": record.customer,
+                "kind": record.kind,
+                "currency": record.currency,
+                "total_minor": to_minor(record.total, record.currency),
+                "open_minor": to_minor(record.open, record.currency),
+                "base_currency": record.base_currency,
+                "base_total_minor": to_minor(record.base_total, record.base_currency),
+                "base_open_minor": to_minor(record.base_open, record.base_currency),
+                "payment_status": record.payment_status,
+                "issue_date": record.issue_date,
+                "due_date": record.due_date,
+            }
+        case Payment():
+            return {
+                "customer": record.customer,
+                "kind": record.kind,
+                "currency": record.currency,
+                "amount_minor": to_minor(record.amount, record.currency),
+                "unallocated_minor": to_minor(record.unallocated, record.currency),
+                "base_currency": record.base_currency,
+                "base_amount_minor": to_minor(record.base_amount, record.base_currency),
+                "base_unallocated_minor": to_minor(record.base_unallocated, record.base_currency),
+                "booking_date": record.booking_date,
+            }
+        case _:
+            raise TypeError(f"{type(record).__name__} has no table")
+
+
+def _write_settlements(connection: sa.Connection, connection_id: int, changes: Sequence[Change]) -> None:
+    ids = [change.external_id for change in changes if change.version > 1]
+    for start in range(0, len(ids), CHUNK):
+        connection.execute(
+            sa.delete(SETTLEMENTS).where(
+                SETTLEMENTS.c.connection_id == connection_id, SETTLEMENTS.c.invoice.in_(ids[start : start + CHUNK])
+            )
+        )
+    values = [
+        {
+            "connection_id": connection_id,
+            "invoice": change.external_id,
+            "position": position,
+            "kind": settlement.kind,
+            "amount_minor": to_minor(settlement.amount, change.record.currency),
+            "base_amount_minor": to_minor(settlement.base_amount, change.record.base_currency),
+            "settled_on": settlement.settled_on,
+            "source": settlement.source,
+            "derived": settlement.derived,
+        }
+        for change in changes
+        if isinstance(change.record, Invoice) and not change.removed
+        for position, settlement in enumerate(change.record.settlements)
+    ]
+    if values:
+        connection.execute(sa.insert(SETTLEMENTS), values)

@@ -1,0 +1,283 @@
+"""Raw rows: what a page changes, which groups it touches, and which rows a complete read did not hold."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from connector.adapter import REFERENCE_GROUP, Fields, Removal, Row
+from connector.domain.events import encode
+from connector.store.engine import Store
+from connector.store.tables import RowRow
+
+TABLE: sa.Table = RowRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+CHUNK = 900
+"""Keys in one IN list; inside every database's limit of bound values."""
+
+_CONTENT = ("group_key", "parent", "version", "open", "day", "seen", "data")
+
+_decode = msgspec.json.decode
+
+
+def upsert(
+    connection: sa.Connection,
+    store: Store,
+    connection_id: int,
+    rows: Sequence[Row],
+    *,
+    cycle: int,
+    seen: bool = False,
+    quiet: Collection[str] = (),
+) -> set[str]:
+    """Store what changed and return the groups it touches, those a row left included.
+
+    A row that is already there with the same content costs nothing; with `seen` it is marked as present in this
+    cycle, which a read from the beginning needs. Of several rows with one key the newest version counts. Rows whose
+    parent is unknown wait without a group until the parent comes.
+    """
+    touched: set[str] = set()
+    changed: list[dict[str, Any]] = []
+    for kind, by_key in _newest(rows).items():
+        stored = _stored(connection, connection_id, kind, list(by_key))
+        parents = _parent_groups(connection, connection_id, by_key.values())
+        unchanged = []
+        for key, row in by_key.items():
+            before = stored.get(key)
+            group = row.group if row.parent is None else parents.get("/".join(row.parent))
+            values = _values(connection_id, row, group=group, cycle=cycle, before=before)
+            if before is None or (values["data"], group, row.open) != (before.data, before.group_key, before.open):
+                if before is not None and _older(row, before):
+                    continue
+                changed.append(values)
+                if kind in quiet:
+                    continue
+                touched.update(name for name in (group, before and before.group_key) if name is not None)
+            elif values["version"] > before.version:
+                changed.append(values)
+            elif seen:
+                unchanged.append(key)
+        _mark_seen(connection, connection_id, kind, unchanged, cycle)
+    if changed:
+        insert = store.insert(TABLE)
+        update = {name: insert.excluded[name] for name in _CONTENT}
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["connection_id", "kind", "key"], set_=update), changed
+        )
+        touched |= _adopt(connection, connection_id, [f"{values['kind']}/{values['key']}" for values in changed])
+    return touched
+
+
+def remove(
+    connection: sa.Connection, connection_id: int, removals: Sequence[Removal], *, quiet: Collection[str] = ()
+) -> set[str]:
+    """Delete rows that the package says are gone, unless a newer incarnation is stored; returns their groups."""
+    touched: set[str] = set()
+    by_kind: dict[str, dict[str, int | None]] = {}
+    for removal in removals:
+        by_kind.setdefault(removal.kind, {})[removal.key] = removal.version
+    for kind, versions in by_kind.items():
+        stored = _stored(connection, connection_id, kind, list(versions))
+        gone = []
+        for key, row in stored.items():
+            version = versions[key]
+            if version is None or version >= row.version:
+                gone.append(key)
+                if row.group_key is not None and kind not in quiet:
+                    touched.add(row.group_key)
+        for chunk in _chunks(gone):
+            connection.execute(
+                sa.delete(TABLE).where(
+                    TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk)
+                )
+            )
+    return touched
+
+
+def forget_versions(connection: sa.Connection, connection_id: int, kind: str) -> None:
+    """The package renumbered its versions: from now on each row it sends counts as newer."""
+    connection.execute(
+        sa.update(TABLE).where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind).values(version=0)
+    )
+
+
+def unseen(store: Store, connection_id: int, kind: str, *, since: int, open_only: bool) -> list[str]:
+    """Keys of the rows that a complete read did not hold; where `open_only`, of the open ones."""
+    statement = sa.select(TABLE.c.key).where(
+        TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.seen < since
+    )
+    if open_only:
+        statement = statement.where(TABLE.c.open)
+    with store.read() as connection:
+        return list(connection.execute(statement.order_by(TABLE.c.key)).scalars())
+
+
+def count(store: Store, connection_id: int, kind: str, *, open_only: bool) -> int:
+    statement = sa.select(sa.func.count()).where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind)
+    if open_only:
+        statement = statement.where(TABLE.c.open)
+    with store.read() as connection:
+        return connection.execute(statement).scalar_one()
+
+
+def without_anchor(store: Store, connection_id: int, anchor: str, kinds: Sequence[str]) -> list[str]:
+    """Groups that hold an open row of some kind but not their anchor: customers that must be looked up."""
+    other = TABLE.alias()
+    statement = (
+        sa.select(TABLE.c.group_key)
+        .distinct()
+        .where(
+            TABLE.c.connection_id == connection_id,
+            TABLE.c.kind.in_(kinds),
+            TABLE.c.open,
+            ~sa.exists().where(
+                other.c.connection_id == connection_id, other.c.kind == anchor, other.c.key == TABLE.c.group_key
+            ),
+        )
+        .order_by(TABLE.c.group_key)
+    )
+    with store.read() as connection:
+        return [key for key in connection.execute(statement).scalars() if key]
+
+
+def of_groups(
+    connection: sa.Connection, connection_id: int, groups: Sequence[str]
+) -> dict[str, dict[str, list[Fields]]]:
+    """The rows of some groups: group -> kind -> fields, each list ordered by key."""
+    found: dict[str, dict[str, list[Fields]]] = {group: {} for group in groups}
+    for chunk in _chunks(groups):
+        statement = (
+            sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.data)
+            .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key.in_(chunk))
+            .order_by(TABLE.c.kind, TABLE.c.key)
+        )
+        for group, kind, data in connection.execute(statement):
+            found[group].setdefault(kind, []).append(_decode(data))
+    return found
+
+
+def references(store: Store, connection_id: int) -> dict[str, list[Fields]]:
+    with store.read() as connection:
+        return of_groups(connection, connection_id, [REFERENCE_GROUP])[REFERENCE_GROUP]
+
+
+def of_kind(store: Store, connection_id: int, kind: str) -> list[Fields]:
+    statement = (
+        sa.select(TABLE.c.data)
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind)
+        .order_by(TABLE.c.key)
+    )
+    with store.read() as connection:
+        return [_decode(data) for data in connection.execute(statement).scalars()]
+
+
+def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str]) -> dict[str, date]:
+    """The newest day of each of some groups, such as the last booking of each bank journal."""
+    newest = sa.select(sa.func.max(TABLE.c.day)).where(
+        TABLE.c.connection_id == connection_id,
+        TABLE.c.kind == kind,
+        TABLE.c.group_key == sa.bindparam("group"),
+        TABLE.c.day.is_not(None),
+    )
+    with store.read() as connection:
+        days = {group: connection.execute(newest, {"group": group}).scalar() for group in among}
+    return {group: day for group, day in days.items() if day is not None}
+
+
+def _newest(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    newest: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        by_key = newest.setdefault(row.kind, {})
+        other = by_key.get(row.key)
+        if other is None or (row.version or 0) >= (other.version or 0):
+            by_key[row.key] = row
+    return newest
+
+
+def _stored(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for chunk in _chunks(keys):
+        statement = sa.select(TABLE.c.key, TABLE.c.group_key, TABLE.c.version, TABLE.c.open, TABLE.c.data).where(
+            TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk)
+        )
+        for row in connection.execute(statement):
+            found[row.key] = row
+    return found
+
+
+def _parent_groups(connection: sa.Connection, connection_id: int, rows: Iterable[Row]) -> dict[str, str | None]:
+    wanted: dict[str, set[str]] = {}
+    for row in rows:
+        if row.parent is not None:
+            wanted.setdefault(row.parent[0], set()).add(row.parent[1])
+    return {
+        f"{kind}/{key}": row.group_key
+        for kind, keys in wanted.items()
+        for key, row in _stored(connection, connection_id, kind, sorted(keys)).items()
+    }
+
+
+def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]) -> set[str]:
+    """Give the children of rows that just came or moved their parent's group; returns the groups they joined."""
+    touched: set[str] = set()
+    for chunk in _chunks(sorted(arrived)):
+        children = connection.execute(
+            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.parent, TABLE.c.group_key).where(
+                TABLE.c.connection_id == connection_id, TABLE.c.parent.in_(chunk)
+            )
+        ).all()
+        if not children:
+            continue
+        parents = connection.execute(
+            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.group_key).where(
+                TABLE.c.connection_id == connection_id,
+                sa.tuple_(TABLE.c.kind, TABLE.c.key).in_({tuple(child.parent.split("/", 1)) for child in children}),
+            )
+        ).all()
+        groups = {f"{kind}/{key}": group for kind, key, group in parents}
+        for child in children:
+            group = groups.get(child.parent)
+            if group == child.group_key:
+                continue
+            touched |= {name for name in (group, child.group_key) if name is not None}
+            connection.execute(
+                sa.update(TABLE)
+                .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == child.kind, TABLE.c.key == child.key)
+                .values(group_key=group)
+            )
+    return touched
+
+
+def _older(row: Row, before: Any) -> bool:
+    return row.version is not None and row.version < before.version
+
+
+def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str], cycle: int) -> None:
+    for chunk in _chunks(keys):
+        connection.execute(
+            sa.update(TABLE)
+            .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk))
+            .values(seen=cycle)
+        )
+
+
+def _values(connection_id: int, row: Row, *, group: str | None, cycle: int, before: Any) -> dict[str, Any]:
+    known = 0 if before is None else before.version
+    return {
+        "connection_id": connection_id,
+        "kind": row.kind,
+        "key": row.key,
+        "group_key": group,
+        "parent": None if row.parent is None else "/".join(row.parent),
+        "version": known if row.version is None else row.version,
+        "open": row.open,
+        "day": row.day,
+        "seen": cycle,
+        "data": encode(row.fields),
+    }
+
+
+def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]
