@@ -1,0 +1,50 @@
+"""What every test gets: a clean environment, repeatable properties, and a database of either kind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from connector.store.engine import Store, open_store
+from tests import postgres
+
+for variable in [name for name in os.environ if name.startswith("CONNECTOR_")]:
+    if not variable.startswith("CONNECTOR_TEST_"):
+        del os.environ[variable]
+
+# `quick` is the same for everybody, so that a red run is about the change; CONNECTOR_TEST_PROFILE=nightly explores.
+hypothesis.settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("CONNECTOR_TEST_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'connector.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """An open store of each kind in turn."""
+    opened = open_store(store_url)
+    yield opened
+    opened.close()
