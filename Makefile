@@ -1,0 +1,40 @@
+# The chores. Needs python3 (3.11 or newer) and make; everything else goes into .venv.
+# Which Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/installed  ## link, sync and mirror a simulated administration, and check it to the cent
+	@$(BIN)/connector demo
+
+test: lint  ## lint, types, import contracts and the whole test suite
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+
+lint: .venv/installed  ## format, lint, types and import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-color
+
+# Two locks from one resolution: everything, and what the program needs to run (the image).
+lock:  ## resolve the dependencies anew and write both lock files
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
+	@build/lock/bin/uv pip compile --quiet --upgrade $(COMPILE) --extra dev -o requirements.lock pyproject.toml
+	@build/lock/bin/uv pip compile --quiet $(COMPILE) -c requirements.lock -o requirements-run.lock pyproject.toml
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Installing the locked dependencies into .venv (about a minute, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
