@@ -120,7 +120,14 @@ class Assembly:
                 records.move(connection, connection_id, entity, moved(made, stored))
             records.write(connection, self.store, connection_id, changes, now)
             self._quarantine(connection, results, now)
-            outbox.append(connection, connection_id, self.destiny.destination, self.destiny.source, new_events, now)
+            outbox.append(
+                connection,
+                connection_id=connection_id,
+                destination=self.destiny.destination,
+                source=self.destiny.source,
+                events=new_events,
+                now=now,
+            )
             groups.assembled(connection, connection_id, {key: self._totals(result) for key, result in results.items()})
         self.tally.count(changes, groups=len(keys), records=sum(map(len, produced.values())))
         return len(keys)

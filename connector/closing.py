@@ -1,20 +1,26 @@
-"""The end of a cycle: our count against the ledger, how fresh the bank is, and the barrier events that say so."""
+"""The end of a cycle: our count against the ledger, how fresh the bank is, and the events that say so."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+import msgspec
+
 from connector import freshness
 from connector.adapter import Adapter, Assembler, BankJournal, LedgerTotal, Package, References
+from connector.assembly import Tally
 from connector.clock import Clock
-from connector.domain import events
+from connector.domain import events, signals
 from connector.domain.money import ZERO, from_minor
-from connector.domain.signals import BankState, ControlTotal, Freshness, Receipts, Stream, SyncCompleted
+from connector.domain.signals import SIGNALS, ControlTotal, Freshness, Receipts
+from connector.errors import ConnectorError, Held, NeedsReconnect
 from connector.store import connections, feeds, groups, outbox, quarantine, records, rows
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
 from connector.store.feeds import FeedState
+
+NAMED_IN_QUARANTINE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,90 +31,124 @@ class Closing:
 
     @property
     def agrees(self) -> bool:
-        return not self.freshness.control_total.difference
+        """Whether the ledger confirms our count, as far as it can be asked."""
+        total = self.freshness.control_total
+        return total is None or not total.difference
 
     @property
-    def blocking(self) -> tuple[str, ...]:
+    def blocking(self) -> Sequence[str]:
         return self.freshness.blocking
 
 
 @dataclass(frozen=True, kw_only=True)
 class Closer:
-    """Closes one cycle of one connection."""
+    """Closes one cycle of one connection, well or badly."""
 
     store: Store
     clock: Clock
     lease: Lease
     lease_ttl: timedelta
-    adapter: Adapter
-    assembler: Assembler
     package: Package
     connection: Linked
     run_id: str
     origin: events.Origin
     mapping_version: str
+    started_at: datetime
 
-    async def close(self, references: References) -> Closing:
+    async def close(self, adapter: Adapter, assembler: Assembler, references: References, tally: Tally) -> Closing:
         """Ask the ledger for its total, then write the barrier events in one transaction."""
-        ledger = await self.adapter.ledger_total(references)
-        return await asyncio.to_thread(self._close, ledger)
+        ledger = await adapter.ledger_total(references)
+        return await asyncio.to_thread(self._close, assembler, ledger, tally)
 
-    def _close(self, ledger: LedgerTotal | None) -> Closing:
+    def failed(self, error: ConnectorError) -> None:
+        """Tell the destination what a person has to do before the mirror goes on; nothing for what passes by itself."""
         now = self.clock.now()
-        closing = Closing(freshness=self._freshness(ledger, now))
-        completed = SyncCompleted(
+        if isinstance(error, Held):
+            payload: msgspec.Struct = signals.SyncHeld(run_id=self.run_id, reason=error.what, fix=error.fix)
+            self._append([self._signal(events.SYNC_HELD, payload, now, barrier=False)], now)
+        elif isinstance(error, NeedsReconnect) and self.connection.outcome != "needs_reconnect":
+            payload = signals.ReauthRequired(
+                package=self.connection.package,
+                administration=self.connection.administration,
+                reason=error.what,
+                since=now,
+            )
+            self._append([self._signal(events.REAUTH_REQUIRED, payload, now, barrier=False)], now)
+
+    def _close(self, assembler: Assembler, ledger: LedgerTotal | None, tally: Tally) -> Closing:
+        now = self.clock.now()
+        quarantined = quarantine.newest(self.store, self.connection.id, NAMED_IN_QUARANTINE)
+        closing = Closing(freshness=self._freshness(assembler, ledger, quarantined.count, now))
+        completed = signals.SyncCompleted(
+            run_id=self.run_id,
+            started_at=self.started_at,
+            finished_at=now,
             outcome="partial" if closing.blocking else "ok",
+            created=tally.created,
+            changed=tally.changed,
+            removed=tally.removed,
+            quarantined=quarantined.count,
             freshness=closing.freshness,
         )
+        barriers: list[tuple[str, msgspec.Struct]] = [(events.FRESHNESS, closing.freshness)]
+        if quarantined.count:
+            barriers.append((events.QUARANTINED, quarantined))
+        if closing.freshness.control_total is not None:
+            reconciled = signals.Reconciliation(
+                matches=closing.agrees, control_total=closing.freshness.control_total, ledger_read_at=now
+            )
+            barriers.append((events.RECONCILED, reconciled))
+        barriers.append((events.SYNC_COMPLETED, completed))
+        self._append([self._signal(kind, payload, now, barrier=True) for kind, payload in barriers], now)
+        return closing
+
+    def _append(self, new_events: Sequence[outbox.NewEvent], now: datetime) -> None:
         with self.store.write() as connection:
             connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
             outbox.append(
                 connection,
-                self.connection.id,
-                self.connection.destination,
-                self.connection.source,
-                [
-                    self._barrier(events.FRESHNESS, closing.freshness, now),
-                    self._barrier(events.SYNC_COMPLETED, completed, now),
-                ],
-                now,
+                connection_id=self.connection.id,
+                destination=self.connection.destination,
+                source=self.connection.source,
+                events=new_events,
+                now=now,
             )
-            if not self.connection.initial_done:
+            if not self.connection.initial_done and new_events[-1].type == events.SYNC_COMPLETED:
                 connections.initial_load_done(connection, self.connection.id)
-        return closing
 
-    def _freshness(self, ledger: LedgerTotal | None, now: datetime) -> Freshness:
-        connection_id = self.connection.id
+    def _freshness(
+        self, assembler: Assembler, ledger: LedgerTotal | None, quarantined: int, now: datetime
+    ) -> Freshness:
         read_on = freshness.today(now, self.connection.time_zone)
-        banks = self.assembler.banks()
+        banks = assembler.banks()
         days = self._booked_until(banks)
-        streams = tuple(_stream(state) for state in feeds.states(self.store, connection_id).values())
+        states = sorted(feeds.states(self.store, self.connection.id).values(), key=lambda state: state.name)
         control = self._control_total(ledger)
-        quarantined = quarantine.count(self.store, connection_id)
-        blocking = [f"feed {stream.name} is {stream.status}" for stream in streams if stream.status != "ok"]
-        if control.difference:
-            blocking.append(f"our open items and the ledger differ by {control.difference}")
-        if quarantined:
-            blocking.append(f"{quarantined} items are in quarantine")
+        blocking = tuple(_blocking(states, control, quarantined))
+        active = {group: day for group, day in days.items() if banks[group].blocks}
         return Freshness(
-            ledger_read_at=now,
+            dunning_safe_as_of=freshness.safe_as_of(active, read_on=read_on, blocking=blocking),
+            blocking=blocking,
             bank_booked_until=tuple(
-                BankState(journal=bank.journal, name=bank.name, iban=bank.iban, booked_until=days.get(group))
+                signals.BankJournal(
+                    journal=bank.journal,
+                    name=bank.name or None,
+                    booked_until=days.get(group),
+                    dormant=group not in days or freshness.is_dormant(days[group], read_on),
+                )
                 for group, bank in sorted(banks.items())
             ),
             bank_expected_until=freshness.previous_business_day(read_on),
-            unprocessed_receipts=self._unprocessed(),
-            unallocated_receipts=records.unallocated(self.store, connection_id, self.connection.currency),
-            streams=streams,
+            unprocessed_receipts=self._unprocessed(assembler),
+            unallocated_receipts=records.unallocated(self.store, self.connection.id, self.connection.currency),
+            ledger_read_at=now,
+            streams=tuple(_stream(state) for state in states),
             control_total=control,
-            quarantined=quarantined,
-            dunning_safe_as_of=freshness.safe_as_of(
-                {group: days[group] for group, bank in banks.items() if bank.blocks and group in days},
-                read_on=read_on,
-                blocking=blocking,
-            ),
-            blocking=tuple(blocking),
         )
+
+    def _booked_until(self, banks: Mapping[str, BankJournal]) -> dict[str, date]:
+        kind = self.package.bank_kind
+        return {} if kind is None else rows.newest_days(self.store, self.connection.id, kind, sorted(banks))
 
     def _control_total(self, ledger: LedgerTotal | None) -> ControlTotal:
         currency = self.connection.currency
@@ -126,26 +166,22 @@ class Closer:
             difference=ledger.balance - ours - sum(explained.values(), ZERO),
         )
 
-    def _booked_until(self, banks: Mapping[str, BankJournal]) -> dict[str, date]:
-        kind = self.package.bank_kind
-        return {} if kind is None else rows.newest_days(self.store, self.connection.id, kind, sorted(banks))
-
-    def _unprocessed(self) -> Receipts:
+    def _unprocessed(self, assembler: Assembler) -> Receipts | None:
         kind = self.package.suspense_kind
-        suspense = [] if kind is None else rows.of_kind(self.store, self.connection.id, kind)
-        lines = self.assembler.unprocessed(suspense)
+        if kind is None:
+            return None
+        lines = assembler.unprocessed(rows.of_kind(self.store, self.connection.id, kind))
         return Receipts(
             count=len(lines),
-            total=sum((line.amount for line in lines), ZERO),
+            amount=sum((line.amount for line in lines), ZERO),
             oldest=min((line.day for line in lines), default=None),
         )
 
-    def _barrier(self, event_type: str, record: Freshness | SyncCompleted, now: datetime) -> outbox.NewEvent:
-        body = events.encode(record)
+    def _signal(self, event_type: str, record: msgspec.Struct, now: datetime, *, barrier: bool) -> outbox.NewEvent:
         meta = events.Meta(
             entity_version=self.connection.cycle,
-            content_hash=events.content_hash(body),
-            op="signal",
+            content_hash=events.content_hash(events.encode(record)),
+            op="signalled",
             run_id=self.run_id,
             origin=self.origin,
             observed_at=now,
@@ -153,16 +189,30 @@ class Closer:
         )
         return outbox.NewEvent(
             type=event_type,
-            entity="administration",
+            entity=SIGNALS[event_type].entity,
             external_id=self.connection.administration,
             entity_version=self.connection.cycle,
             ordering_key=self.connection.administration,
-            barrier=True,
+            barrier=barrier,
             data=events.encode({"meta": meta, "record": record}),
         )
 
 
-def _stream(state: FeedState) -> Stream:
-    if state.status == "failed":
-        return Stream(name=state.name, status="failed", last_success_at=state.completed_at, reason=state.reason)
-    return Stream(name=state.name, status="ok" if state.completed_at else "never", last_success_at=state.completed_at)
+def _blocking(states: Sequence[FeedState], control: ControlTotal, quarantined: int) -> list[str]:
+    reasons = [f"feed {state.name} failed: {state.reason}" for state in states if state.status == "failed"]
+    if control.difference:
+        reasons.append(f"our open items and the ledger differ by {control.difference} {control.currency}")
+    if quarantined:
+        reasons.append(f"{quarantined} items are in quarantine")
+    return reasons
+
+
+def _stream(state: FeedState) -> signals.FeedState:
+    return signals.FeedState(
+        name=state.name,
+        status="failed" if state.status == "failed" else "ok" if state.completed_at else "partial",
+        last_success_at=state.completed_at,
+        last_attempt_at=state.attempted_at,
+        rows=state.rows,
+        reason=state.reason,
+    )

@@ -91,6 +91,7 @@ class Cycle:
                 else:
                     log.warning("cycle.failed", outcome=report.outcome, error=str(error))
             report.finished_at = self.clock.now()
+            await self._tell(lease, report)
             await self._finish(lease, report)
             log.info(
                 "cycle.finished",
@@ -129,20 +130,9 @@ class Cycle:
             await self._read_stage(stage, reader, report)
             await self._assemble(lease, report)
         references = await self._references()
-        closer = Closer(
-            store=self.store,
-            clock=self.clock,
-            lease=lease,
-            lease_ttl=LEASE_TTL,
-            adapter=self.adapter,
-            assembler=self._assembler(references),
-            package=self.package,
-            connection=self.connection,
-            run_id=self._run_id(lease),
-            origin=self._origin(),
-            mapping_version=self.mapping.digest,
+        report.closing = await self._closer(lease, report).close(
+            self.adapter, self._assembler(references), references, report.tally
         )
-        report.closing = await closer.close(references)
         self.progress.events()
         if report.closing.blocking:
             report.outcome = "partial"
@@ -238,6 +228,20 @@ class Cycle:
             mapping_version=self.mapping.digest,
         )
 
+    def _closer(self, lease: Lease, report: CycleReport) -> Closer:
+        return Closer(
+            store=self.store,
+            clock=self.clock,
+            lease=lease,
+            lease_ttl=LEASE_TTL,
+            package=self.package,
+            connection=self.connection,
+            run_id=self._run_id(lease),
+            origin=self._origin(),
+            mapping_version=self.mapping.digest,
+            started_at=report.started_at,
+        )
+
     def _origin(self) -> Origin:
         if not self.connection.initial_done:
             return "initial"
@@ -282,6 +286,12 @@ class Cycle:
     def _renew(self, lease: Lease) -> None:
         with self.store.write() as connection:
             connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+
+    async def _tell(self, lease: Lease, report: CycleReport) -> None:
+        if isinstance(report.error, ConnectorError):
+            with contextlib.suppress(Unavailable):
+                await asyncio.to_thread(self._closer(lease, report).failed, report.error)
+                self.progress.events()
 
     async def _finish(self, lease: Lease, report: CycleReport) -> None:
         now = self.clock.now()

@@ -20,13 +20,17 @@ def today(now: datetime, time_zone: str) -> date:
     return now.astimezone(ZoneInfo(time_zone)).date()
 
 
+def is_dormant(booked_until: date, read_on: date) -> bool:
+    return read_on - booked_until > DORMANT
+
+
 def safe_as_of(booked_until: Mapping[str, date], *, read_on: date, blocking: Sequence[str]) -> date | None:
     """The day up to which it is known who paid; None when it is not known.
 
     `booked_until` is the newest booking per bank journal, `blocking` what makes the mirror doubtful (a feed that
     fails, a difference with the ledger). Without any bank booking nothing is known.
     """
-    active = [day for day in booked_until.values() if read_on - day <= DORMANT]
+    active = [day for day in booked_until.values() if not is_dormant(day, read_on)]
     if blocking or not active:
         return None
     return min(*active, read_on)

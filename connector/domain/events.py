@@ -1,5 +1,6 @@
 """The events a destination receives: CloudEvents 1.0, whole records, versions per entity."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -49,6 +50,10 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted", decimal_format="string")
 def encode(value: Any) -> bytes:
     """Canonical JSON: sorted keys, decimals as strings; the same value always gives the same bytes."""
     return _ENCODER.encode(value)
+
+
+def content_hash(encoded: bytes) -> str:
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def record_type(entity: Entity, verb: Verb) -> str:

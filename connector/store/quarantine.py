@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from connector.adapter import BadRow
 from connector.domain.events import encode
+from connector.domain.signals import Quarantined, QuarantinedItem
 from connector.store.engine import Store
 from connector.store.tables import QuarantineRow
 from connector.vault import Place, Vault
@@ -83,7 +84,17 @@ def cured_groups(connection: sa.Connection, connection_id: int, groups: Sequence
         )
 
 
-def count(store: Store, connection_id: int) -> int:
-    statement = sa.select(sa.func.count()).where(TABLE.c.connection_id == connection_id)
+def newest(store: Store, connection_id: int, limit: int) -> Quarantined:
+    """How many items are in quarantine, and the newest of them."""
+    of_connection = TABLE.c.connection_id == connection_id
     with store.read() as connection:
-        return connection.execute(statement).scalar_one()
+        count = connection.execute(sa.select(sa.func.count()).select_from(TABLE).where(of_connection)).scalar_one()
+        rows = connection.execute(
+            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.reason)
+            .where(of_connection)
+            .order_by(TABLE.c.last_seen_at.desc(), TABLE.c.kind, TABLE.c.key)
+            .limit(limit)
+        ).all()
+    return Quarantined(
+        count=count, items=tuple(QuarantinedItem(kind=kind, key=key, reason=reason) for kind, key, reason in rows)
+    )

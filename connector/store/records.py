@@ -124,7 +124,7 @@ def unallocated(store: Store, connection_id: int, currency: str) -> Receipts:
     ).where(table.c.connection_id == connection_id, ~table.c.removed, table.c.base_unallocated_minor > 0)
     with store.read() as connection:
         count, total, oldest = connection.execute(statement).one()
-    return Receipts(count=count, total=from_minor(int(total), currency), oldest=oldest)
+    return Receipts(count=count, amount=from_minor(int(total), currency), oldest=oldest)
 
 
 def _count(connection: sa.Connection, connection_id: int, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:

@@ -325,6 +325,8 @@ class TokenRow(Base, table=True):
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     intent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     intent_generation: int | None = Field(default=None, sa_type=BigInt)
+    retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failures: int = 0
     status: str = "linked"
     reason: str = ""
 
@@ -353,6 +355,8 @@ class BudgetRow(Base, table=True):
     day: date
     day_used: int = 0
     day_limit: int | None = None
+    day_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    refusals: int = 0
     paused_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

@@ -1,0 +1,146 @@
+"""Destinations: whether one is paused, how it fails, who delivers to it now, and the log of attempts."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct, structs
+
+from connector.errors import Busy
+from connector.store.connections import LostLease
+from connector.store.engine import Store
+from connector.store.tables import AttemptRow, DestinationRow
+
+TABLE: sa.Table = DestinationRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+ATTEMPT: sa.Table = AttemptRow.__table__  # type: ignore[attr-defined]
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to deliver to one destination; every transaction checks the epoch (`fence`)."""
+
+    destination: str
+    owner: str
+    epoch: int
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How a destination fares. Nothing is sent while it is paused or before `due_at`."""
+
+    paused: bool = False
+    reason: str = ""
+    failures: int = 0
+    """In a row, of the destination as a whole."""
+    failing_since: datetime | None = None
+    due_at: datetime | None = None
+
+    def ready(self, now: datetime) -> bool:
+        return not self.paused and (self.due_at is None or self.due_at <= now)
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One request to a destination and how it ended."""
+
+    destination: str
+    delivery_id: str
+    started_at: datetime
+    duration_ms: int
+    events: int
+    first_event: int
+    last_event: int
+    status: int | None
+    outcome: str
+    reason: str = ""
+
+
+def health(connection: sa.Connection, name: str) -> Health:
+    """A destination nobody has delivered to yet is healthy."""
+    columns = (TABLE.c[field] for field in Health.__struct_fields__)
+    row = connection.execute(sa.select(*columns).where(TABLE.c.name == name)).mappings().first()
+    return Health(**row) if row else Health()
+
+
+def pause(store: Store, name: str, reason: str) -> None:
+    """Send nothing until `resume`; a request that is under way comes to its end."""
+    _put(store, name, {"paused": True, "reason": reason})
+
+
+def resume(store: Store, name: str) -> None:
+    """Forget the failures and try at once."""
+    _put(store, name, structs.asdict(Health()))
+
+
+def claim(store: Store, name: str, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
+    """Take the lease.
+
+    Raises:
+        Busy: another process delivers to this destination.
+    """
+    _put(store, name, {})
+    statement = (
+        sa.update(TABLE)
+        .where(TABLE.c.name == name, sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now))
+        .values(lease_epoch=TABLE.c.lease_epoch + 1, lease_owner=owner, lease_until=now + ttl)
+        .returning(TABLE.c.lease_epoch)
+    )
+    with store.write() as connection:
+        epoch = connection.execute(statement).scalar()
+    if epoch is None:
+        raise Busy(
+            "another process delivers to this destination",
+            where=f"destination {name}",
+            fix="wait for it to finish; its lease ends by itself if it died",
+        )
+    return Lease(destination=name, owner=owner, epoch=epoch)
+
+
+def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timedelta) -> None:
+    """Prove inside a transaction that the lease is still ours, and renew it.
+
+    Raises:
+        LostLease: another process took over; the transaction must roll back.
+    """
+    held = connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.name == lease.destination, TABLE.c.lease_epoch == lease.epoch)
+        .values(lease_until=now + ttl)
+    )
+    if held.rowcount != 1:
+        raise LostLease("another process took over this destination", where=f"destination {lease.destination}")
+
+
+def release(store: Store, lease: Lease) -> None:
+    """Let others deliver; does nothing when the lease was lost."""
+    with store.write() as connection:
+        connection.execute(
+            sa.update(TABLE)
+            .where(TABLE.c.name == lease.destination, TABLE.c.lease_epoch == lease.epoch)
+            .values(lease_owner=None, lease_until=None)
+        )
+
+
+def fared(connection: sa.Connection, name: str, before: Health, after: Health) -> None:
+    """Write what an attempt changed; a pause that a person ordered meanwhile stays."""
+    changed = {field: new for field, new in structs.asdict(after).items() if new != getattr(before, field)}
+    if changed:
+        connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(**changed))
+
+
+def record(connection: sa.Connection, attempt: Attempt) -> None:
+    connection.execute(sa.insert(ATTEMPT).values(**structs.asdict(attempt)))
+
+
+def attempts(store: Store, name: str, limit: int = 50) -> Sequence[Attempt]:
+    """The newest first."""
+    columns = (ATTEMPT.c[field] for field in Attempt.__struct_fields__)
+    statement = sa.select(*columns).where(ATTEMPT.c.destination == name).order_by(ATTEMPT.c.id.desc()).limit(limit)
+    with store.read() as connection:
+        return [Attempt(**row) for row in connection.execute(statement).mappings()]
+
+
+def _put(store: Store, name: str, values: dict[str, Any]) -> None:
+    insert = store.insert(TABLE).values(name=name, paused=False, reason="", failures=0, lease_epoch=0)
+    with store.write() as connection:
+        connection.execute(insert.on_conflict_do_nothing())
+        if values:
+            connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(**values))
