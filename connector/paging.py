@@ -28,7 +28,8 @@ def next_link(page: str, link: str, within: str = "/") -> str:
 
 def query_value(link: str, name: str) -> str | None:
     """One parameter of a link, such as its skip token; None when absent."""
-    return httpx.URL(link).params.get(name)
+    value: str | None = httpx.URL(link).params.get(name)
+    return value
 
 
 def _foreign(what: str, page: httpx.URL) -> ForeignLink:

@@ -78,7 +78,8 @@ class Vault:
             ConfigurationError: the key it was encrypted with is not among the configured keys.
             Undecipherable: the value is damaged or belongs elsewhere.
         """
-        version, kid, nonce, sealed = [*stored.split("."), "", "", "", ""][:4]
+        parts = stored.split(".")
+        version, kid, nonce, sealed = parts if len(parts) == 4 else ("", "", "", "")
         cipher = self._ciphers.get(kid)
         if version == _VERSION and _KID.fullmatch(kid) and cipher is None:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 """The tokens of connections: who may refresh now, and the successor that replaces exactly one generation."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -15,6 +15,9 @@ LINKED = "linked"
 NEEDS_REAUTH = "needs_reauth"
 
 _CANARY = "vault_canary"
+
+# A grant without an access token is an answer gone half wrong: asking again at once would go in circles.
+_PAUSE = timedelta(minutes=1)
 
 # SQLModel types __table__ loosely; these are the tables themselves.
 _token = cast("sa.Table", TokenRow.__table__)  # type: ignore[attr-defined]
@@ -33,6 +36,7 @@ class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
     refresh_expires_at: datetime | None
     intent_at: datetime | None
     """When a refresh of this very generation was begun whose outcome is not known."""
+    lease_until: datetime | None
     retry_at: datetime | None
     failures: int
     status: str
@@ -103,6 +107,7 @@ class TokenStore:
             refreshed_at=row.refreshed_at,
             refresh_expires_at=row.refresh_expires_at,
             intent_at=row.intent_at if row.intent_generation == row.generation else None,
+            lease_until=row.lease_until,
             retry_at=row.retry_at,
             failures=row.failures,
             status=row.status,
@@ -197,7 +202,7 @@ def _values(sealed: SealedGrant) -> dict[str, Any]:
         "lease_until": None,
         "intent_at": None,
         "intent_generation": None,
-        "retry_at": None,
+        "retry_at": None if sealed.access_ct else sealed.granted_at + _PAUSE,
         "failures": 0,
         "status": LINKED,
         "reason": "",

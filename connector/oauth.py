@@ -1,0 +1,291 @@
+"""Signing in to a package, and keeping its tokens alive: one refresher per connection, across processes.
+
+A refresh token works once. So the intent to spend it is committed before the request, its successor is committed
+before anybody uses it, and the successor replaces exactly the generation it came from. What remains is a crash between
+the package's rotation and our commit: it is noticed, tried once more, and ends in a clear "sign in again".
+"""
+
+import asyncio
+import contextlib
+import secrets
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from connector.clock import Clock
+from connector.errors import AuthRevoked, ConnectorError, NeedsReconnect, SourceDown, Throttled
+from connector.network import WAIT
+from connector.secrets import Secret, redact
+from connector.store.authorizations import Authorizations, Started
+from connector.store.spill import Spill
+from connector.store.tokens import NEEDS_REAUTH, Grant, SealedGrant, StoredToken, TokenStore
+from connector.token_endpoint import Granted, NotSpent, OAuthApp, Refused, TokenEndpoint, Unknown
+
+LEASE: Final = timedelta(seconds=90)
+"""Longer than a token request may take."""
+
+_POLL_S: Final = 0.25
+_PATIENCE_S: Final = 30.0
+_SECOND_LOOK_S: Final = 5.0
+_SLACK_S: Final = 30.0
+_COMMIT_RETRIES_S: Final[Sequence[float]] = (0.5, 2.0, 5.0)
+_RECONNECT: Final = "sign in to the package again with `connector connect`"
+
+_log = structlog.get_logger()
+
+
+class TokenManager:
+    """The only user of one connection's refresh token. `access_token` is what `http.Client` takes as `authorize`."""
+
+    def __init__(
+        self,
+        name: str,
+        connection_id: int,
+        app: OAuthApp,
+        *,
+        tokens: TokenStore,
+        spill: Spill,
+        clock: Clock,
+        endpoint: TokenEndpoint | None = None,
+    ) -> None:
+        self._name = name
+        self._connection_id = connection_id
+        self._oauth = app.oauth
+        self._tokens = tokens
+        self._spill = spill
+        self._clock = clock
+        self._endpoint = endpoint or TokenEndpoint(name, app, clock)
+        self._flight: asyncio.Task[Secret] | None = None
+        self._unsaved: SealedGrant | None = None
+
+    async def access_token(self, refused: str | None = None) -> Secret:
+        """An access token that outlasts a request; a newer one when `refused` is the stored one.
+
+        Raises:
+            NeedsReconnect: never linked, or the grant is gone (AuthRevoked when the package just said so).
+            Throttled: the package does not allow a refresh yet.
+            SourceDown, StoreUnavailable, ConfigurationError: no token now; the stored one is untouched.
+        """
+        token = await asyncio.to_thread(self._read)
+        if not self._due(token, refused):
+            return token.access
+        if self._flight is None or self._flight.done():
+            # A task of its own: a caller that is cancelled must not take the answer down with it.
+            self._flight = asyncio.create_task(self._renew(refused))
+            self._flight.add_done_callback(lambda flight: flight.cancelled() or flight.exception())
+        access = await asyncio.shield(self._flight)
+        if access.reveal() == refused:
+            raise self._not_yet(self._clock.now() + timedelta(seconds=_PATIENCE_S))
+        return access
+
+    async def keep_alive(self) -> bool:
+        """Use the refresh token once a third of its life is gone, so that an idle connection does not die.
+
+        True when it was used. For a daily job.
+        """
+        days = self._oauth.refresh_token_days
+        token = await asyncio.to_thread(self._read)
+        if days is None or self._clock.now() - token.refreshed_at < timedelta(days=days) / 3:
+            return False
+        await self.access_token()
+        return True
+
+    async def settle(self) -> None:
+        """Wait for a request under way: call it before the program ends."""
+        if self._flight is not None:
+            await asyncio.wait([self._flight])
+
+    def _read(self) -> StoredToken:
+        """The stored token, after every grant that could not be stored earlier."""
+        unsaved = self._unsaved
+        for sealed in (*([unsaved] if unsaved else []), *self._spill.read(self._connection_id)):
+            self._tokens.replace(sealed)
+            self._spill.remove(sealed)
+        if self._unsaved is unsaved:
+            self._unsaved = None
+        token = self._tokens.get(self._connection_id)
+        if token is None:
+            raise NeedsReconnect("the connection is not linked yet", where=self._name, fix=_RECONNECT)
+        if token.status == NEEDS_REAUTH:
+            raise NeedsReconnect(
+                f"the package no longer accepts the sign-in: {token.reason}", where=self._name, fix=_RECONNECT
+            )
+        return token
+
+    def _due(self, token: StoredToken, refused: str | None) -> bool:
+        if token.access.reveal() == refused:
+            return True
+        # Connections spread their refreshes by up to a fifth; the same token always gives the same moment.
+        spread = 0.8 + 0.4 * zlib.crc32(f"{token.connection_id}:{token.generation}".encode()) / 2**32
+        margin = timedelta(seconds=min(self._oauth.refresh_margin_s * spread, _life_s(token) / 2))
+        due_at = min(max(token.expires_at - margin, self._opens_at(token)), _usable_until(token))
+        return self._clock.now() >= due_at
+
+    def _opens_at(self, token: StoredToken) -> datetime:
+        """When the package allows the next refresh; a request of unknown outcome may have been a grant."""
+        granted_at = max(token.refreshed_at, token.intent_at or token.refreshed_at)
+        opens_at = granted_at + timedelta(seconds=self._oauth.refresh_not_before_s)
+        return max(opens_at, token.retry_at or opens_at)
+
+    async def _renew(self, refused: str | None) -> Secret:
+        while True:
+            token = await asyncio.to_thread(self._read)
+            if not self._due(token, refused):
+                return token.access
+            now = self._clock.now()
+            error: ConnectorError | None = None
+            wait = _POLL_S if _held(token, now) else (self._opens_at(token) - now).total_seconds()
+            if wait > _PATIENCE_S:
+                error = self._not_yet(self._opens_at(token))
+            elif wait <= 0:
+                owner = secrets.token_hex(8)
+                wait = _POLL_S
+                if await asyncio.to_thread(self._tokens.claim, token, owner, now, now + LEASE):
+                    wait, error = 0, await self._spend(token, owner, now)
+            if (error or wait) and token.access.reveal() != refused and self._clock.now() < _usable_until(token):
+                return token.access
+            if error:
+                raise error
+            await self._clock.sleep(wait)
+
+    async def _spend(self, token: StoredToken, owner: str, begun_at: datetime) -> ConnectorError | None:
+        """One request with the refresh token; None when the stored token has moved on."""
+        answer = await self._endpoint.refresh(token.refresh)
+        match answer:
+            case Granted(grant):
+                await self._keep(self._tokens.seal(token.connection_id, token.generation, grant))
+                return None
+            case Refused(reason):
+                return await self._give_up(token, reason)
+            case NotSpent(error, wait_s):
+                intent_at = token.intent_at
+            case Unknown(error):
+                intent_at, wait_s = begun_at, 0
+        backoff = max(wait_s, min(15 * 2**token.failures, 900))
+        retry_at = self._clock.now() + timedelta(seconds=backoff)
+        await asyncio.to_thread(self._tokens.release, token, owner, intent_at=intent_at, retry_at=retry_at)
+        _log.warning("token.refresh_failed", connection=self._name, reason=error.what, retry_at=retry_at.isoformat())
+        return error
+
+    async def _keep(self, sealed: SealedGrant) -> None:
+        """Commit the successor. Until that succeeds it rests in memory and in the spill, and nobody gets to use it."""
+        self._unsaved = sealed
+        for wait in (*_COMMIT_RETRIES_S, None):
+            try:
+                await asyncio.to_thread(self._tokens.replace, sealed)
+            except Exception:
+                # Whatever keeps the commit from happening, this grant is the only key to the connection.
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(self._spill.write, sealed)
+                if wait is None:
+                    raise
+                await self._clock.sleep(wait)
+            else:
+                self._unsaved = None
+                await asyncio.to_thread(self._spill.remove, sealed)
+                return
+
+    async def _give_up(self, token: StoredToken, reason: str) -> ConnectorError | None:
+        """The package refused: unless another process won meanwhile, a person has to sign in."""
+        await self._clock.sleep(_SECOND_LOOK_S)
+        if not await asyncio.to_thread(self._tokens.needs_reauth, token, reason):
+            return None
+        _log.error("token.needs_reauth", connection=self._name, reason=reason)
+        return AuthRevoked(f"the package refused the stored sign-in: {reason}", where=self._name, fix=_RECONNECT)
+
+    def _not_yet(self, until: datetime) -> Throttled:
+        return Throttled(
+            f"the package allows no new access token before {until:%H:%M:%S} UTC",
+            until=until,
+            where=self._name,
+            fix=WAIT,
+        )
+
+
+class Authorizer:
+    """The sign-in of a person: from the link to the stored tokens."""
+
+    def __init__(
+        self,
+        authorizations: Authorizations,
+        tokens: TokenStore,
+        clock: Clock,
+        apps: Callable[[int], OAuthApp],
+    ) -> None:
+        self._authorizations = authorizations
+        self._tokens = tokens
+        self._clock = clock
+        self._apps = apps
+
+    async def begin(self, connection_id: int, redirect_uri: str) -> str:
+        """The address to send the person to. `redirect_uri` comes from the configuration, never from a request."""
+        app = self._apps(connection_id)
+        state = Secret(secrets.token_urlsafe(32))
+        verifier = Secret(secrets.token_urlsafe(48)) if app.oauth.pkce else None
+        started = Started(connection_id=connection_id, redirect_uri=redirect_uri, verifier=verifier)
+        await asyncio.to_thread(self._authorizations.start, state, started, self._clock.now())
+        extra = dict(app.oauth.authorize_params)
+        if verifier is not None:
+            challenge = create_s256_code_challenge(verifier.reveal())
+            extra |= {"code_challenge": challenge, "code_challenge_method": "S256"}
+        return str(
+            prepare_grant_uri(
+                app.oauth.authorize_url,
+                app.client_id,
+                "code",
+                redirect_uri=redirect_uri,
+                state=state.reveal(),
+                **extra,
+            )
+        )
+
+    async def complete(self, state: str, *, code: str | None = None, error: str | None = None) -> int:
+        """Exchange the code and store the tokens; returns the connection. Each state is taken once.
+
+        Raises:
+            NeedsReconnect: the link is unknown, used or old, the person declined, or the package refused the code.
+            SourceDown, ConfigurationError: the exchange failed; nothing was stored.
+        """
+        started = await asyncio.to_thread(self._authorizations.use, state, self._clock.now())
+        if started is None:
+            raise _sign_in_failed("this sign-in link is unknown, already used or older than ten minutes")
+        if error or not code:
+            raise _sign_in_failed(f"the package reports: {redact(error or 'no code')[:200]!r}")
+        endpoint = TokenEndpoint(f"connection {started.connection_id}", self._apps(started.connection_id), self._clock)
+        match await endpoint.exchange(Secret(code), started.redirect_uri, started.verifier):
+            case Granted(grant):
+                await asyncio.to_thread(self._tokens.link, started.connection_id, _complete(grant))
+                return started.connection_id
+            case Refused(reason):
+                raise _sign_in_failed(f"the package refused the sign-in: {reason}")
+            case NotSpent(failure) | Unknown(failure):
+                raise failure
+
+
+def _usable_until(token: StoredToken) -> datetime:
+    """A token must still be valid when the package has finished the request."""
+    return token.expires_at - timedelta(seconds=min(_SLACK_S, _life_s(token) / 4))
+
+
+def _held(token: StoredToken, now: datetime) -> bool:
+    """Whether somebody is refreshing at this moment; an intent without a live lease is an unknown outcome."""
+    return token.lease_until is not None and token.lease_until > now
+
+
+def _life_s(token: StoredToken) -> float:
+    return max((token.expires_at - token.refreshed_at).total_seconds(), 0)
+
+
+def _complete(grant: Grant) -> Grant:
+    if grant.access is None or grant.refresh is None:
+        raise SourceDown("the package gave no access and refresh token", where="sign-in", fix="sign in once more")
+    return grant
+
+
+def _sign_in_failed(what: str) -> NeedsReconnect:
+    return NeedsReconnect(what, where="sign-in", fix="start again with `connector connect`")
