@@ -177,6 +177,12 @@ def claim(
     return sorted(claimed, key=lambda event: event.id)
 
 
+def any_due(connection: sa.Connection, destination: str, now: datetime) -> bool:
+    """Whether a claim would find something."""
+    eligible = _eligible(destination, 0, now).subquery()
+    return bool(connection.execute(sa.select(sa.exists().where(~eligible.c.behind))).scalar())
+
+
 def _choose(
     connection: sa.Connection, destination: str, limit_events: int, limit_bytes: int, now: datetime
 ) -> Iterator[int]:
