@@ -5,10 +5,11 @@
 # The data volume holds config.toml (with `listen = "0.0.0.0:8080"`), the key file and the database.
 
 FROM python:3.11-slim AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY requirements.lock requirements-run.lock ./
-RUN python -m venv /opt/tools && /opt/tools/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-RUN python -m venv /opt/connector && /opt/connector/bin/pip install --no-cache-dir --require-hashes -r requirements-run.lock
+RUN python -m venv /opt/tools && /opt/tools/bin/pip install --require-hashes -r requirements.lock
+RUN python -m venv /opt/connector && /opt/connector/bin/pip install --require-hashes -r requirements-run.lock
 COPY pyproject.toml README.md ./
 COPY connector connector
 COPY adapters adapters
