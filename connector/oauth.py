@@ -6,10 +6,9 @@ the package's rotation and our commit: it is noticed, tried once more, and ends 
 """
 
 import asyncio
-import contextlib
 import secrets
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,7 +32,6 @@ _POLL_S: Final = 0.25
 _PATIENCE_S: Final = 30.0
 _SECOND_LOOK_S: Final = 5.0
 _SLACK_S: Final = 30.0
-_COMMIT_RETRIES_S: Final[Sequence[float]] = (0.5, 2.0, 5.0)
 _RECONNECT: Final = "sign in to the package again with `connector connect`"
 
 _log = structlog.get_logger()
@@ -137,31 +135,38 @@ class TokenManager:
             token = await asyncio.to_thread(self._read)
             if not self._due(token, refused):
                 return token.access
-            now = self._clock.now()
-            error: ConnectorError | None = None
-            wait = _POLL_S if _held(token, now) else (self._opens_at(token) - now).total_seconds()
-            if wait > _PATIENCE_S:
-                error = self._not_yet(self._opens_at(token))
-            elif wait <= 0:
-                owner = secrets.token_hex(8)
-                wait = _POLL_S
-                if await asyncio.to_thread(self._tokens.claim, token, owner, now, now + LEASE):
-                    wait, error = 0, await self._spend(token, owner, now)
-            if (error or wait) and token.access.reveal() != refused and self._clock.now() < _usable_until(token):
+            outcome = await self._advance(token)
+            if isinstance(outcome, Secret):
+                return outcome
+            if outcome and token.access.reveal() != refused and self._clock.now() < _usable_until(token):
                 return token.access
-            if error:
-                raise error
-            await self._clock.sleep(wait)
+            if isinstance(outcome, ConnectorError):
+                raise outcome
+            await self._clock.sleep(outcome)
 
-    async def _spend(self, token: StoredToken, owner: str, begun_at: datetime) -> ConnectorError | None:
-        """One request with the refresh token; None when the stored token has moved on."""
-        answer = await self._endpoint.refresh(token.refresh)
-        match answer:
+    async def _advance(self, token: StoredToken) -> Secret | ConnectorError | float:
+        """The new access token, or why there is none, or the seconds after which to look again."""
+        now = self._clock.now()
+        if token.lease_until is not None and token.lease_until > now:
+            return _POLL_S
+        opens_at = self._opens_at(token)
+        if opens_at > now:
+            wait_s = (opens_at - now).total_seconds()
+            return wait_s if wait_s <= _PATIENCE_S else self._not_yet(opens_at)
+        owner = secrets.token_hex(8)
+        if not await asyncio.to_thread(self._tokens.claim, token, owner, now, now + LEASE):
+            return _POLL_S
+        return await self._spend(token, owner, now)
+
+    async def _spend(self, token: StoredToken, owner: str, begun_at: datetime) -> Secret | ConnectorError | float:
+        """One request with the refresh token."""
+        match await self._endpoint.refresh(token.refresh):
             case Granted(grant):
-                await self._keep(self._tokens.seal(token.connection_id, token.generation, grant))
-                return None
+                stored = await self._keep(self._tokens.seal(token.connection_id, token.generation, grant))
+                return grant.access if stored and grant.access else 0.0
             case Refused(reason):
-                return await self._give_up(token, reason)
+                await self._give_up(token, reason)
+                return 0.0
             case NotSpent(error, wait_s):
                 intent_at = token.intent_at
             case Unknown(error):
@@ -172,31 +177,30 @@ class TokenManager:
         _log.warning("token.refresh_failed", connection=self._name, reason=error.what, retry_at=retry_at.isoformat())
         return error
 
-    async def _keep(self, sealed: SealedGrant) -> None:
-        """Commit the successor. Until that succeeds it rests in memory and in the spill, and nobody gets to use it."""
-        self._unsaved = sealed
-        for wait in (*_COMMIT_RETRIES_S, None):
-            try:
-                await asyncio.to_thread(self._tokens.replace, sealed)
-            except Exception:
-                # Whatever keeps the commit from happening, this grant is the only key to the connection.
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(self._spill.write, sealed)
-                if wait is None:
-                    raise
-                await self._clock.sleep(wait)
-            else:
-                self._unsaved = None
-                await asyncio.to_thread(self._spill.remove, sealed)
-                return
+    async def _keep(self, sealed: SealedGrant) -> bool:
+        """Commit the successor; False when the stored token had moved on without it.
 
-    async def _give_up(self, token: StoredToken, reason: str) -> ConnectorError | None:
+        When that fails it rests in memory and in the spill, every later call tries again, and nobody gets to use it.
+        """
+        self._unsaved = sealed
+        try:
+            stored = await asyncio.to_thread(self._tokens.replace, sealed)
+        except Exception:
+            # Whatever keeps the commit from happening, this grant is the only key to the connection.
+            try:
+                await asyncio.to_thread(self._spill.write, sealed)
+            except OSError as error:
+                _log.error("token.spill_failed", connection=self._name, reason=error.strerror)  # noqa: TRY400 - the commit's error is raised
+            raise
+        self._unsaved = None
+        return stored
+
+    async def _give_up(self, token: StoredToken, reason: str) -> None:
         """The package refused: unless another process won meanwhile, a person has to sign in."""
         await self._clock.sleep(_SECOND_LOOK_S)
-        if not await asyncio.to_thread(self._tokens.needs_reauth, token, reason):
-            return None
-        _log.error("token.needs_reauth", connection=self._name, reason=reason)
-        return AuthRevoked(f"the package refused the stored sign-in: {reason}", where=self._name, fix=_RECONNECT)
+        if await asyncio.to_thread(self._tokens.needs_reauth, token, reason):
+            _log.error("token.needs_reauth", connection=self._name, reason=reason)
+            raise AuthRevoked(f"the package refused the stored sign-in: {reason}", where=self._name, fix=_RECONNECT)
 
     def _not_yet(self, until: datetime) -> Throttled:
         return Throttled(
@@ -270,11 +274,6 @@ class Authorizer:
 def _usable_until(token: StoredToken) -> datetime:
     """A token must still be valid when the package has finished the request."""
     return token.expires_at - timedelta(seconds=min(_SLACK_S, _life_s(token) / 4))
-
-
-def _held(token: StoredToken, now: datetime) -> bool:
-    """Whether somebody is refreshing at this moment; an intent without a live lease is an unknown outcome."""
-    return token.lease_until is not None and token.lease_until > now
 
 
 def _life_s(token: StoredToken) -> float:
