@@ -173,7 +173,7 @@ class Deliverer:
         started, ticks = self._clock.now(), self._clock.monotonic()
         outcome = await drain.destination.send(batch)
         now = self._clock.now()
-        judgement = judge(batch, outcome, drain.health, drain.refusals, now, self._rng)
+        judgement = judge(batch, outcome, drain.health, refusals=drain.refusals, now=now, rng=self._rng)
         attempt = Attempt(
             destination=drain.lease.destination,
             delivery_id=outcome.delivery_id,

@@ -31,7 +31,13 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    batch: Sequence[Claimed], outcome: Outcome, health: Health, refusals: int, now: datetime, rng: random.Random
+    batch: Sequence[Claimed],
+    outcome: Outcome,
+    health: Health,
+    *,
+    refusals: int,
+    now: datetime,
+    rng: random.Random,
 ) -> Judgement:
     """Judge one request; `refusals` counts the events refused one after the other before this one.
 

@@ -138,7 +138,7 @@ def _supersede(connection: sa.Connection, connection_id: int, destination: str, 
     unsent = [
         OUTBOX.c.connection_id == connection_id,
         OUTBOX.c.destination == destination,
-        _in(OUTBOX, UNDELIVERED),
+        in_states(OUTBOX, UNDELIVERED),
         OUTBOX.c.state == "pending",
         OUTBOX.c.attempts == 0,
     ]
@@ -224,14 +224,14 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
         held.c.connection_id == OUTBOX.c.connection_id,
         held.c.ordering_key == OUTBOX.c.ordering_key,
         held.c.id < OUTBOX.c.id,
-        _in(held, HELD),
+        in_states(held, HELD),
         held.c.destination == destination,
         sa.or_(held.c.state == "dead", held.c.due_at > now),
     )
     older_of_connection = sa.exists().where(
         older.c.connection_id == OUTBOX.c.connection_id,
         older.c.id < OUTBOX.c.id,
-        _in(older, UNDELIVERED),
+        in_states(older, UNDELIVERED),
         older.c.destination == destination,
     )
     older_of_entity = sa.exists().where(
@@ -239,7 +239,7 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
         sibling.c.entity == OUTBOX.c.entity,
         sibling.c.external_id == OUTBOX.c.external_id,
         sibling.c.id < OUTBOX.c.id,
-        _in(sibling, UNDELIVERED),
+        in_states(sibling, UNDELIVERED),
         sibling.c.destination == destination,
     )
     behind = sa.case((OUTBOX.c.barrier, older_of_connection), else_=older_of_entity)
@@ -255,7 +255,7 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
         .where(
             OUTBOX.c.destination == destination,
             OUTBOX.c.id > after,
-            _in(OUTBOX, UNDELIVERED),
+            in_states(OUTBOX, UNDELIVERED),
             sa.or_(OUTBOX.c.state == "pending", sa.and_(OUTBOX.c.state == "waiting", OUTBOX.c.due_at <= now)),
             ~lane_is_held,
         )
@@ -288,7 +288,7 @@ def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> Non
         )
 
 
-def _in(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
+def in_states(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
     """Written out as literals: a partial index serves only a condition the planner can read."""
     return table.c.state.in_(sa.bindparam(None, tuple(states), expanding=True, literal_execute=True))
 
