@@ -32,6 +32,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     timedelta: 'a duration such as "30s", "15m" or "1h30m"',
     Path: "a path in quotes",
+    tuple: "a list in square brackets",
 }
 
 
@@ -239,7 +240,7 @@ def _expected(type_: Any, value: Any = None) -> str:
         return _expected(next(arg for arg in get_args(type_) if arg not in {NoneType, SecretSource}), value)
     if get_origin(type_) is Literal:
         return suggest(str(value or ""), [str(word) for word in get_args(type_)])
-    plain = _alternatives(type_)[0]
+    plain = get_origin(_alternatives(type_)[0]) or _alternatives(type_)[0]
     return f"write {_WORDS.get(plain, 'a ' + getattr(plain, '__name__', str(plain)))}"
 
 
