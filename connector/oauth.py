@@ -190,7 +190,7 @@ class TokenManager:
             try:
                 await asyncio.to_thread(self._spill.write, sealed)
             except OSError as error:
-                _log.error("token.spill_failed", connection=self._name, reason=error.strerror)  # noqa: TRY400 - the commit's error is raised
+                _log.error("token.spill_failed", connection=self._name, reason=error.strerror)
             raise
         self._unsaved = None
         return stored

@@ -27,22 +27,25 @@ _PATTERNS: Final = (
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), MASK),
     (
         re.compile(
-            r"((?:access_token|refresh_token|id_token|client_secret|code_verifier|password|(?<![\w-])code(?==))"
+            r"((?:access_token|refresh_token|id_token|client_secret|code_verifier|password)"
             r"""\\?["']?\s*[:=]\s*\\?["']?)[^\s"'&,;}\\]+""",
             re.IGNORECASE,
         ),
         rf"\g<1>{MASK}",
     ),
+    (re.compile(r"""(?<![\w-])((?:code|state)=)[^\s&"'\\]{8,}"""), rf"\g<1>{MASK}"),
 )
 
 
 class Secret:
     """A string that shows itself only through `reveal()`; printing, formatting and pickling do not."""
 
-    __slots__ = ("__weakref__", "_value")
+    __slots__ = ("__weakref__", "_value", "forms")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self.forms = frozenset({value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]})
+        """The value as it stands, in a URL, in a form body and inside a JSON string."""
         if len(value) >= _SHORTEST:
             key = id(self)
             with _lock:
@@ -72,15 +75,9 @@ def redact(text: str) -> str:
     """The text with every registered secret, and everything that looks like a credential, masked."""
     with _lock:
         held = [secret for reference in list(_live.values()) if (secret := reference()) is not None]
-    values = {form for secret in held for form in _forms(secret.reveal())}
-    for value in sorted(values, key=len, reverse=True):
-        if value in text:
-            text = text.replace(value, MASK)
+    found = {form for secret in held for form in secret.forms if form in text}
+    for form in sorted(found, key=len, reverse=True):
+        text = text.replace(form, MASK)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
-
-
-def _forms(value: str) -> tuple[str, ...]:
-    """The value as it stands, in a URL, in a form body and inside a JSON string."""
-    return value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]
