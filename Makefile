@@ -21,7 +21,7 @@ lint: .venv/installed  ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-color
+	@$(BIN)/lint-imports --no-logo
 
 # Two locks from one resolution: everything, and what the program needs to run (the image).
 lock:  ## resolve the dependencies anew and write both lock files
@@ -35,6 +35,6 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "Installing the locked dependencies into .venv (about a minute, once) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
