@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import typer.main
 
-from connector.cli import app
+from connector.cli.main import app
 from connector.domain.events import record_type
 from connector.domain.records import Entity
 from connector.domain.signals import SIGNALS
