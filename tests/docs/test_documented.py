@@ -66,7 +66,8 @@ def test_the_readme_shows_commands_that_exist(line: str) -> None:
     if line.startswith("make "):
         assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
         return
-    command = next(name for name in sorted(COMMANDS, key=len, reverse=True) if f"{line} ".startswith(f"{name} "))
+    command = max((name for name in COMMANDS if f"{line} ".startswith(f"{name} ")), key=len, default=None)
+    assert command, "there is no such command"
     assert set(re.findall(r"--[a-z-]+", line)) <= COMMANDS[command] | EVERYWHERE
 
 
