@@ -58,10 +58,10 @@ class Bookkeeper:
         except TypeError as error:
             raise BookkeepingError(f"{name}: {error}") from error
 
-    def random_action(self, rng: Random) -> Done:
-        """Do some act that is possible now."""
+    def random_action(self, rng: Random | None = None) -> Done:
+        """Do some act that is possible now, chosen by `rng` or by the bookkeeper's own seed."""
         names = self.names
-        rng.shuffle(names)
+        (rng or self._rng).shuffle(names)
         for name in names:
             try:
                 return self._acts[name]()
@@ -304,7 +304,15 @@ class Bookkeeper:
             coc_number=who.coc_number,
             vat_number=who.vat_number,
         )
-        books.relations.add_address(customer, AddressKind.VISIT, who.street, who.postcode, who.city, country, at)
+        books.relations.add_address(
+            customer,
+            AddressKind.VISIT,
+            street=who.street,
+            postcode=who.postcode,
+            city=who.city,
+            country=books.administration.country,
+            at=at,
+        )
         books.relations.add_bank_account(customer, who.iban, who.bic, at)
         return Done(f"registered {customer.name} as {customer.number}", (customer.id,))
 
