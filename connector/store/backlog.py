@@ -25,16 +25,15 @@ class Selection(Struct, frozen=True, kw_only=True):
     dead_only: bool = False
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        given = [
-            (OUTBOX.c.connection_id == self.connection_id, self.connection_id is not None),
-            (OUTBOX.c.destination == self.destination, self.destination is not None),
-            (OUTBOX.c.entity == self.entity, self.entity is not None),
-            (OUTBOX.c.external_id == self.external_id, self.external_id is not None),
-            (OUTBOX.c.created_at >= self.since, self.since is not None),
-            (OUTBOX.c.created_at < self.until, self.until is not None),
-            (OUTBOX.c.event_id.in_(self.event_ids), bool(self.event_ids)),
-        ]
-        return [condition for condition, wanted in given if wanted]
+        equal = ("connection_id", "destination", "entity", "external_id")
+        found = [OUTBOX.c[name] == value for name in equal for value in [getattr(self, name)] if value is not None]
+        if self.event_ids:
+            found.append(OUTBOX.c.event_id.in_(self.event_ids))
+        if self.since is not None:
+            found.append(OUTBOX.c.created_at >= self.since)
+        if self.until is not None:
+            found.append(OUTBOX.c.created_at < self.until)
+        return found
 
 
 class Listed(Struct, frozen=True, kw_only=True):
