@@ -1,0 +1,91 @@
+"""The control balance and the sign of the open amounts (sheet 8.3, 8.4, 16.4, 16.5). Pure."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from adapters.exactonline.wire import amount, whole
+from connector.adapter import Fields
+from connector.domain.money import ZERO
+from connector.errors import NotReconciled
+
+MINUS, PLUS = -1, 1
+
+_OPENING_PERIOD = 0
+_OPENING_TYPE = 10
+_SALES_TYPES = frozenset({20, 21})
+
+
+def control_balance(items: Iterable[dict[str, Any]]) -> Decimal:
+    """What the ledger says is receivable, from all reporting-balance rows of the control accounts.
+
+    A year may begin with rows that carry the balance of the years before it forward. They are recognised by being
+    equal to what the earlier years add up to, and are then not counted twice; the opening rows of the first year are
+    bookings like any other.
+
+    Raises:
+        NotReconciled: the opening rows of a later year say something else than the years before it.
+    """
+    rows = sorted(((whole(item["ReportingYear"]), item) for item in items), key=itemgetter(0))
+    running = ZERO
+    for position, (year, of_year) in enumerate(groupby(rows, key=itemgetter(0))):
+        opening, moved = ZERO, ZERO
+        carried = False
+        for _, item in of_year:
+            value = Decimal(amount(item["Amount"]))
+            if _is_opening(item):
+                opening += value
+                carried = True
+            else:
+                moved += value
+        if carried and position and opening not in {running, ZERO}:
+            raise NotReconciled(
+                f"the books of {year} open with {opening}, but the years before add up to {running}",
+                where="the receivable control accounts in the reporting balance",
+                fix="look at the opening entry of that year in Exact Online; nothing is forwarded until they agree",
+            )
+        running += moved if carried and position else opening + moved
+    return running
+
+
+def _is_opening(item: dict[str, Any]) -> bool:
+    return item.get("ReportingPeriod") == _OPENING_PERIOD or item.get("Type") == _OPENING_TYPE
+
+
+def vote(term: Fields) -> int:
+    """What one open term says: 1 when its amount has the sign of its booking, -1 when the opposite, 0 when neither.
+
+    Only sales and credit bookings have a say: on a receipt the booking's sign is not certain (sheet 16.4).
+    """
+    if term.get("TransactionType") not in _SALES_TYPES or "TransactionAmountDC" not in term:
+        return 0
+    part, booking = Decimal(term["AmountDC"]), Decimal(term["TransactionAmountDC"])
+    if not part or not booking:
+        return 0
+    return 1 if (part > 0) == (booking > 0) else -1
+
+
+def sign_of(total: Decimal, balance: Decimal, *, votes: int, previous: int | None) -> int:
+    """The factor that turns a term's amount into what the customer owes.
+
+    `total` is the sum of all open amounts, `balance` the control balance, `votes` the sum over the open terms. The
+    balance decides; where it is silent (one of the two is zero) the last verdict stands, then the terms themselves,
+    then minus, which is what every known division has. The balance need not agree to the cent: it is read a moment
+    later and may hold lines without a customer, which the control total of the cycle accounts for.
+
+    Raises:
+        NotReconciled: the balance asks for one sign and the bookings themselves for the other.
+    """
+    by_terms = (PLUS if votes > 0 else MINUS) if votes else None
+    if not total or not balance:
+        return previous or by_terms or MINUS
+    by_balance = PLUS if (total > 0) == (balance > 0) else MINUS
+    if by_terms in {None, by_balance} or balance == total * by_balance:
+        return by_balance
+    raise NotReconciled(
+        f"open items of {total} cannot be reconciled with a control balance of {balance} under either sign",
+        where="payment terms and the receivable control accounts",
+        fix="compare the outstanding items report with the balance in Exact Online; nothing is forwarded till then",
+    )

@@ -1,0 +1,70 @@
+"""Which documents belong to which item. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from adapters.exactonline.items import Item
+from connector.adapter import Fields
+from connector.domain.records import Document, DocumentKind
+
+_SALES_INVOICE = 10
+
+
+class Documents:
+    """The documents of one account.
+
+    A processed invoice does not name its document; the document names the invoice by number, or the booking by id.
+    Only what was attached to a booking by hand is named there (sheet 11).
+    """
+
+    def __init__(self, rows: Mapping[str, Sequence[Fields]]) -> None:
+        self._files: defaultdict[str, list[Fields]] = defaultdict(list)
+        for attachment in rows.get("attachment", ()):
+            self._files[attachment["Document"]].append(attachment)
+        self._documents = {one["ID"]: one for one in rows.get("document", ()) if one["ID"] in self._files}
+        self._by_entry: defaultdict[str, list[Fields]] = defaultdict(list)
+        self._by_number: defaultdict[int, list[Fields]] = defaultdict(list)
+        for one in self._documents.values():
+            if entry := one.get("FinancialTransactionEntryID"):
+                self._by_entry[entry].append(one)
+            if (number := one.get("SalesInvoiceNumber")) is not None:
+                self._by_number[number].append(one)
+
+    def of(self, item: Item) -> tuple[Document, ...]:
+        if not self._documents or item.line is None:
+            return ()
+        line = item.line
+        found = [*self._by_entry.get(line.get("EntryID", ""), ())]
+        if item.type in {20, 21} and (number := line.get("InvoiceNumber")) is not None:
+            found += self._by_number.get(number, ())
+        if (manual := self._documents.get(line.get("Document", ""))) is not None:
+            found.append(manual)
+        unique = {one["ID"]: one for one in found}
+        return tuple(document for one in unique.values() for document in self._each(one))
+
+    def _each(self, document: Fields) -> Iterator[Document]:
+        for file in self._files[document["ID"]]:
+            handle = _handle(file)
+            if handle is not None:
+                name, size = file.get("FileName"), file.get("FileSize")
+                kind = _kind(name or "", printed=document.get("Type") == _SALES_INVOICE)
+                yield Document(
+                    kind=kind, handle=handle, file_name=name, size=None if size is None else int(float(size))
+                )
+
+
+def _kind(name: str, *, printed: bool) -> DocumentKind:
+    match name.rpartition(".")[2].lower():
+        case "pdf" if printed:
+            return "invoice_pdf"
+        case "xml":
+            return "ubl"
+        case _:
+            return "attachment"
+
+
+def _handle(file: Fields) -> str | None:
+    """The path on the site: the origin in the address is not believed when the file is fetched."""
+    parts = urlsplit(file.get("Url", ""))
+    return f"{parts.path}?{parts.query}" if parts.path.startswith("/docs/") else None

@@ -1,0 +1,171 @@
+"""How Exact Online writes values, and the plain JSON values that rows keep of them (sheet 3.1, 3.2).
+
+Text is trimmed (codes come padded), guids are lower case, dates are ISO days, amounts are decimal strings with two
+digits. What says nothing (null, empty text, the empty guid, the year 1) becomes None and is left out of the row.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from connector.errors import SourceDown
+
+NO_GUID = "00000000-0000-0000-0000-000000000000"
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DATE = re.compile(r"/Date\((-?\d{1,15})([+-]\d{4})?\)/")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOISE = Decimal("0.000001")
+_LIMIT = Decimal(10) ** 12
+_COUNTER_LIMIT = 2**63
+
+Decode = Callable[[Any], Any]
+"""One raw value to one plain value. ValueError: the value is not of the kind that the field promises."""
+
+
+def text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004 - bad data, not a bad call: one error for all
+    if "\x00" in value:
+        value = value.replace("\x00", "")
+    if not value.isascii():
+        value = value.encode("utf-8", "replace").decode("utf-8")
+    return value.strip() or None
+
+
+def guid(value: Any) -> str | None:
+    if not isinstance(value, str) or _GUID.fullmatch(key := value.lower()) is None:
+        raise ValueError(f"{value!r} is not a guid")
+    return None if key == NO_GUID else key
+
+
+def amount(value: Any) -> str:
+    """Double noise beyond a millionth is dropped; an amount that is really finer than a cent keeps its digits."""
+    if type(value) is int and -(10**12) < value < 10**12:
+        return f"{value}.00"
+    number = value if isinstance(value, Decimal) else _number(value)
+    if not number.is_finite() or abs(number) >= _LIMIT:
+        raise ValueError(f"{value!r} is not an amount")
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -2:
+        number = number.quantize(_NOISE).normalize()
+        exponent = number.as_tuple().exponent
+        if isinstance(exponent, int) and exponent < -2:
+            return f"{number:f}"
+    return f"{number:.2f}" if number else "0.00"
+
+
+def number(value: Any) -> str:
+    """Rates and percentages: the digits as they came."""
+    found = _number(value)
+    if not found.is_finite():
+        raise ValueError(f"{value!r} is not a number")
+    return f"{found:f}"
+
+
+def whole(value: Any) -> int:
+    """Int16 to Int64; the largest ones come as strings."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError(f"{value!r} is not a whole number")  # noqa: TRY004 - as for text
+    found = int(value)
+    if found != _number(value) or abs(found) >= _COUNTER_LIMIT:
+        raise ValueError(f"{value!r} is not a whole number of 64 bits")
+    return found
+
+
+def flag(value: Any) -> bool:
+    """Boolean, or a Byte of 0 and 1."""
+    if value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+@lru_cache(maxsize=4096)
+def day(value: Any) -> str | None:
+    """A date-only field is midnight UTC whatever the administration's zone (sheet 3.3)."""
+    moment = _moment(value)
+    return None if moment is None or moment.year == 1 else moment.date().isoformat()
+
+
+def local_time(value: Any) -> str | None:
+    """`Created` and `Modified`: the server's wall clock written as if it were UTC (sheet 3.3). Stays without a zone."""
+    moment = _moment(value)
+    return None if moment is None else moment.replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def _moment(value: Any) -> datetime | None:
+    if not isinstance(value, str) or (match := _DATE.fullmatch(value)) is None:
+        raise ValueError(f"{value!r} is not a date")
+    try:
+        return _EPOCH + timedelta(milliseconds=int(match[1]))
+    except OverflowError as error:
+        raise ValueError(f"{value!r} lies outside the calendar") from error
+
+
+def _number(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - as for text
+    try:
+        return Decimal(value)
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is not a number") from error
+
+
+def decoder(plan: dict[str, Decode], required: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function from one item to the fields kept of it.
+
+    ValueError: a field that cannot be read, or one of `required` that says nothing.
+    """
+    steps = tuple(plan.items())
+
+    def decode(item: dict[str, Any]) -> dict[str, Any]:
+        fields = {}
+        for name, convert in steps:
+            raw = item.get(name)
+            if raw is not None:
+                try:
+                    value = convert(raw)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+                if value is not None:
+                    fields[name] = value
+        for name in required:
+            if name not in fields:
+                raise ValueError(f"{name} is missing")
+        return fields
+
+    return decode
+
+
+class Answer(NamedTuple):
+    items: list[dict[str, Any]]
+    following: str | None
+    """The address of the next page."""
+
+
+def answer(body: Any) -> Answer:
+    """Every envelope in use: results, results with a next page, a plain array, one entity (sheet 3.1).
+
+    Raises:
+        SourceDown: something else, such as the page of a gateway.
+    """
+    match body:
+        case {"d": {"results": list(items), "__next": str(following)}}:
+            found = Answer(items, following)
+        case {"d": {"results": list(items)}} | {"d": list(items)}:
+            found = Answer(items, None)
+        case {"d": dict(item)}:
+            found = Answer([item], None)
+        case _:
+            raise SourceDown("the package answered in a form that is not a list of items", fix="it is tried again")
+    if not all(isinstance(item, dict) for item in found.items):
+        raise SourceDown("the package answered with a list that does not hold items", fix="it is tried again")
+    return found
+
+
+def iso_day(value: str | None) -> date | None:
+    """The date that a row's field holds."""
+    return None if value is None else date.fromisoformat(value)
