@@ -7,7 +7,7 @@ total. A *row* is one raw item; it carries the key of the record *group* it belo
 accounts and the like, which every group may need to be understood.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -20,7 +20,7 @@ import msgspec
 from connector.clock import Clock
 from connector.domain.money import ZERO
 from connector.domain.records import Administration, Customer, Invoice, Payment
-from connector.http import Client
+from connector.http import Client, RateHeaders
 from connector.mapping import Mapping
 
 Fields = dict[str, Any]
@@ -257,7 +257,10 @@ class Package:
     """The kind of row whose newest day says how far a bank journal is booked; no record is made of it."""
     suspense_kind: str | None
     """The kind of row for money booked on no customer; no record is made of it."""
+    sources: MappingOf[str, Collection[str]]
+    """Per section of the mapping, the paths that its expressions may name."""
     limits: CallLimits
+    rate_headers: RateHeaders
     origins: Callable[[Any], Sequence[str]]
     """options -> the origins (scheme, host, port) that may see this connection's credentials."""
     oauth: Callable[[Any], OAuth] | None

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 
 from connector import freshness
-from connector.adapter import Adapter, Assembler, BankJournal, LedgerTotal, Package, References
+from connector.adapter import Adapter, Assembler, BankJournal, Identity, LedgerTotal, Package, References
 from connector.assembly import Tally
 from connector.clock import Clock
 from connector.domain import events, signals
@@ -196,6 +196,34 @@ class Closer:
             barrier=barrier,
             data=events.encode({"meta": meta, "record": record}),
         )
+
+
+def linked_event(connection: Linked, identity: Identity, now: datetime) -> outbox.NewEvent:
+    """A person has linked the administration; nothing of it has been read yet."""
+    record = signals.Linked(
+        package=connection.package,
+        administration=connection.administration,
+        title=identity.name,
+        currency=identity.currency,
+        time_zone=identity.time_zone,
+        linked_at=now,
+    )
+    meta = events.Meta(
+        entity_version=connection.cycle + 1,
+        content_hash=events.content_hash(events.encode(record)),
+        op="signalled",
+        run_id=f"{connection.name}-link",
+        origin="initial",
+        observed_at=now,
+    )
+    return outbox.NewEvent(
+        type=events.LINKED,
+        entity=SIGNALS[events.LINKED].entity,
+        external_id=connection.administration,
+        entity_version=connection.cycle + 1,
+        ordering_key=connection.administration,
+        data=events.encode({"meta": meta, "record": record}),
+    )
 
 
 def _blocking(states: Sequence[FeedState], control: ControlTotal, quarantined: int) -> list[str]:

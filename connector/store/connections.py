@@ -207,5 +207,13 @@ def finish(
         )
 
 
+def postpone(store: Store, name: str, *, until: datetime, outcome: str, reason: str) -> None:
+    """A cycle could not even start: try again later, and say why."""
+    with store.write() as connection:
+        connection.execute(
+            sa.update(TABLE).where(TABLE.c.name == name).values(next_due_at=until, outcome=outcome, reason=reason)
+        )
+
+
 def _select() -> sa.Select[tuple[object, ...]]:
     return sa.select(*(TABLE.c[name] for name in Linked.__struct_fields__))

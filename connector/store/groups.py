@@ -66,10 +66,11 @@ def totals(store: Store, connection_id: int) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def all_keys(store: Store, connection_id: int, after: str, limit: int) -> Sequence[str]:
+def after(store: Store, connection_id: int, key: str, limit: int) -> Sequence[str]:
+    """The next groups in the order of their keys."""
     statement = (
         sa.select(TABLE.c.group_key)
-        .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key > after)
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key > key)
         .order_by(TABLE.c.group_key)
         .limit(limit)
     )

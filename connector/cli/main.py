@@ -1,0 +1,43 @@
+"""The commands, put together."""
+
+from typing import Annotated
+
+import typer
+
+from connector.cli import insight, linking, mappings, play, setup, syncing
+from connector.cli.common import set_up_logging
+
+app = typer.Typer(
+    name="connector",
+    help="Links a client's accounting package to a dunning service, to the cent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also log what goes well.")] = False,
+) -> None:
+    """Options of every command."""
+    set_up_logging(verbose=verbose)
+
+
+app.command("init")(setup.init)
+app.command("check")(setup.check)
+app.command("connect")(linking.connect)
+app.command("sync")(syncing.sync)
+app.command("run")(syncing.run)
+app.command("status")(insight.status)
+app.command("events")(insight.events)
+app.command("replay")(insight.replay)
+app.command("simulate")(play.simulate)
+app.command("receiver")(play.receiver)
+app.command("demo")(play.demo)
+app.add_typer(mappings.app, name="mapping")
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,125 @@
+"""`connector run`: cycles when they are due, delivery all the time, health and callbacks over HTTP."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from connector.adapter import Identity
+from connector.cycle import Progress
+from connector.dispatch import InProcessDispatcher
+from connector.errors import ConfigurationError
+from connector.outcome import CycleReport
+from connector.runtime import Runtime
+from connector.web.app import create_app
+from connector.web.server import serve
+
+DRAIN_S = 25.0
+
+log = structlog.get_logger()
+
+
+async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], None] = lambda _: None) -> None:
+    """Work until `stop`, then end what is under way within 25 seconds. `started` hears our address.
+
+    Raises:
+        ConfigurationError: another daemon works on the same SQLite file, or the address is taken.
+    """
+    settings = runtime.settings
+    destinations = runtime.destinations()
+    deliverer = runtime.deliverer(destinations)
+
+    async def cycle(name: str, stopping: asyncio.Event) -> CycleReport:
+        progress = Progress(events=lambda: deliverer.wake(settings.connections[name].destination))
+        async with runtime.cycle(name, stop=stopping, progress=progress) as prepared:
+            return await prepared.run()
+
+    dispatcher = InProcessDispatcher(
+        runtime.store,
+        settings.connections,
+        cycle,
+        clock=runtime.clock,
+        concurrency=settings.daemon.concurrency,
+    )
+
+    async def linked(name: str, _: Identity) -> None:
+        dispatcher.submit(name, reason="linked")
+
+    host, port = settings.daemon.address
+    with exclusive(runtime):
+        async with serve(create_app(runtime, dispatcher.health, linked), host, port) as url:
+            log.info("daemon.started", url=url, connections=len(settings.connections))
+            started(url)
+            try:
+                async with _drain_limit(stop), asyncio.TaskGroup() as work:
+                    work.create_task(dispatcher.run(stop))
+                    work.create_task(deliverer.run(stop))
+            except TimeoutError:
+                log.warning("daemon.drain_cut_short", seconds=DRAIN_S)
+            log.info("daemon.stopped")
+    for destination in destinations.values():
+        await destination.close()
+
+
+@contextlib.asynccontextmanager
+async def _drain_limit(stop: asyncio.Event) -> AsyncIterator[None]:
+    """From the moment we are asked to stop, what is under way has 25 seconds."""
+    async with asyncio.timeout(None) as limit:
+
+        async def start() -> None:
+            await stop.wait()
+            limit.reschedule(asyncio.get_running_loop().time() + DRAIN_S)
+
+        starter = asyncio.create_task(start())
+        try:
+            yield
+        finally:
+            starter.cancel()
+
+
+@contextlib.contextmanager
+def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks politely, the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("daemon.stopping", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def exclusive(runtime: Runtime) -> Iterator[None]:
+    """One daemon per SQLite file; PostgreSQL is shared through leases.
+
+    Raises:
+        ConfigurationError: another daemon has it.
+    """
+    if not runtime.store.is_sqlite:
+        yield
+        return
+    path = Path(f"{runtime.store.engine.url.database}.lock")
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                "another daemon works on this database",
+                where=str(path),
+                fix="stop the other one, or use PostgreSQL to run several",
+            ) from error
+        yield

@@ -1,0 +1,290 @@
+"""The demonstration: a simulated administration is linked, synced and mirrored, then books go on and it follows."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+from starlette.applications import Starlette
+
+from connector import config, daemon, mirror
+from connector.adapter import Identity, packages
+from connector.clock import SystemClock
+from connector.cycle import Progress
+from connector.delivery import Deliverer
+from connector.errors import ConnectorError, SourceDown
+from connector.outcome import CycleReport
+from connector.receiver import Receiver
+from connector.runtime import Runtime
+from connector.simulation import Simulation, simulator
+from connector.store import connections
+from connector.vault import generate_key_file
+from connector.web.callback import callback_route
+from connector.web.server import serve
+
+NAME = "demo"
+DESTINATION = "backend"
+STORY = (
+    "pay",
+    "pay_partly",
+    "unmatch",
+    "credit_note",
+    "write_off",
+    "invoice",
+    "delete_entry",
+    "change_address",
+)
+"""What the bookkeeper does in the short demonstration, in order."""
+BETWEEN_BOOKINGS_S = 5.0
+SHOWN = 4
+
+CONFIG = """
+[store]
+url = "sqlite:///demo.db"
+[secrets]
+key_file = "demo.key"
+[daemon]
+listen = "127.0.0.1:{port}"
+[apps.{package}]
+client_id = "{client_id}"
+client_secret_env = "DEMO_CLIENT_SECRET"
+{app}
+[destinations.{destination}]
+type = "webhook"
+url = "{receiver}/events"
+secret_env = "DEMO_WEBHOOK_SECRET"
+allow_private = true
+[[connections]]
+name = "{name}"
+package = "{package}"
+administration = "{administration}"
+destination = "{destination}"
+base_url = "{simulator}"
+every = "1m"
+"""
+
+
+@dataclass
+class Stage:
+    """What is on stage while the demonstration runs."""
+
+    simulation: Simulation
+    receiver: Receiver
+    runtime: Runtime
+    deliverer: Deliverer
+
+    def differences(self) -> list[str]:
+        return mirror.differences(self.mirror(), self.simulation.truth())
+
+    def mirror(self) -> dict[str, Any]:
+        sources = self.receiver.mirror()["sources"]
+        shown: dict[str, Any] = next(iter(sources.values()), {"customers": {}, "invoices": {}, "payments": {}})
+        return shown
+
+
+class Demo:
+    """Runs the whole path in this process, over real sockets on loopback."""
+
+    def __init__(
+        self,
+        package: str,
+        *,
+        customers: int,
+        invoices: int,
+        seed: int,
+        secret: str,
+        say: Console,
+        watch: Callable[[str], AbstractContextManager[Progress]],
+    ) -> None:
+        self._package = package
+        self._size = {"customers": customers, "invoices": invoices, "seed": seed}
+        self._secret = secret
+        self._say = say
+        self._watch = watch
+        self._clock = SystemClock()
+
+    async def run(self, stop: asyncio.Event, *, stay: bool) -> bool:
+        """Whether the mirror equalled the books at the end."""
+        started = self._clock.monotonic()
+        async with self._stage() as stage:
+            await self._link(stage)
+            await self._first_sync(stage)
+            if stay:
+                await self._stay(stage, stop)
+            else:
+                await self._story(stage, stop)
+            return self._verdict(stage, self._clock.monotonic() - started)
+
+    @asynccontextmanager
+    async def _stage(self) -> AsyncIterator[Stage]:
+        simulation = simulator(self._package)(clock=self._clock, **self._size)
+        receiver = Receiver([self._secret], clock=self._clock)
+        with tempfile.TemporaryDirectory(prefix="connector-demo-") as folder:
+            async with serve(simulation.app) as package_url, serve(receiver.app) as receiver_url:
+                self._say.print(f"{simulation.title}: {package_url}   receiver: {receiver_url}")
+                settings = self._configure(Path(folder), simulation, package_url, receiver_url)
+                runtime = Runtime.open(settings, packages(), self._clock)
+                destinations = runtime.destinations()
+                try:
+                    yield Stage(simulation, receiver, runtime, runtime.deliverer(destinations))
+                finally:
+                    for destination in destinations.values():
+                        await destination.close()
+                    await runtime.close()
+
+    def _configure(self, folder: Path, simulation: Simulation, package_url: str, receiver_url: str) -> config.Settings:
+        generate_key_file(folder / "demo.key")
+        file = folder / "config.toml"
+        file.write_text(
+            CONFIG.format(
+                port=_free_port(),
+                package=self._package,
+                client_id=simulation.client_id,
+                app="\n".join(f"{key} = {value!r}" for key, value in simulation.settings.items()),
+                destination=DESTINATION,
+                receiver=receiver_url,
+                name=NAME,
+                administration=simulation.administration,
+                simulator=package_url,
+            )
+        )
+        environ = {"DEMO_CLIENT_SECRET": simulation.client_secret, "DEMO_WEBHOOK_SECRET": self._secret}
+        return config.load(file, {name: package.options for name, package in packages().items()}, environ)
+
+    async def _link(self, stage: Stage) -> None:
+        """Follow the sign-in link as a browser would, with consent given at once."""
+        arrived: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
+
+        async def linked(_: str, identity: Identity) -> None:
+            arrived.set_result(identity)
+
+        host, port = stage.runtime.settings.daemon.address
+        async with serve(Starlette(routes=[callback_route(stage.runtime, linked)]), host, port):
+            linked_id = connections.find(stage.runtime.store, NAME).id
+            url = await stage.runtime.authorizer().begin(linked_id, stage.runtime.redirect_uri)
+            async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+                answer = await browser.get(url + "&auto_approve=1")
+            if not arrived.done():
+                raise SourceDown(f"the sign-in ended with HTTP {answer.status_code}", where=str(answer.url))
+            identity = arrived.result()
+        self._say.print(
+            f"linked {identity.name}, administration {identity.administration}, by the authorization code flow"
+        )
+
+    async def _first_sync(self, stage: Stage) -> None:
+        started = self._clock.monotonic()
+        done = asyncio.Event()
+        delivering = asyncio.create_task(stage.deliverer.run(done))
+        report = await self._cycle(stage)
+        done.set()
+        await delivering
+        await stage.deliverer.deliver_once(DESTINATION)
+        seconds = self._clock.monotonic() - started
+        rows = sum(feed.rows for feed in report.feeds)
+        pages = sum(feed.pages for feed in report.feeds)
+        tally = report.tally.by_entity
+        self._say.print(
+            f"first sync in {seconds:.1f} s: read {rows} rows on {pages} pages; made "
+            f"{tally.get('customer', 0)} customers, {tally.get('invoice', 0)} invoices, "
+            f"{tally.get('payment', 0)} payments; delivered {len(stage.receiver.history)} events"
+        )
+        self._compare(stage)
+
+    async def _cycle(self, stage: Stage) -> CycleReport:
+        with self._watch(NAME) as progress:
+            progress.events = lambda: stage.deliverer.wake(DESTINATION)
+            async with stage.runtime.cycle(NAME, progress=progress) as cycle:
+                report = await cycle.run()
+        if isinstance(report.error, ConnectorError):
+            raise report.error
+        if report.error is not None:
+            raise RuntimeError("the cycle failed") from report.error
+        return report
+
+    async def _story(self, stage: Stage, stop: asyncio.Event) -> None:
+        for action in STORY:
+            if stop.is_set():
+                return
+            before = len(stage.receiver.history)
+            self._say.print(f"\n[bold]booked:[/] {stage.simulation.perform(action)}", markup=True)
+            started = self._clock.monotonic()
+            await self._cycle(stage)
+            await stage.deliverer.deliver_once(DESTINATION)
+            self._arrived(stage, stage.receiver.history[before:], self._clock.monotonic() - started)
+
+    async def _stay(self, stage: Stage, stop: asyncio.Event) -> None:
+        self._say.print("\nthe daemon goes on, and so do the books; Ctrl-C ends it", markup=False)
+
+        async def book() -> None:
+            while not stop.is_set():
+                self._say.print(f"booked: {stage.simulation.perform_any()}", markup=False)
+                await self._clock.sleep(BETWEEN_BOOKINGS_S)
+
+        booking = asyncio.create_task(book())
+        await daemon.run(stage.runtime, stop, lambda url: self._say.print(f"daemon: {url}/healthz"))
+        booking.cancel()
+        stop.clear()
+        await self._cycle(stage)
+        await stage.deliverer.deliver_once(DESTINATION)
+
+    def _arrived(self, stage: Stage, seen: Sequence[Any], seconds: float) -> None:
+        told = [event for event in seen if not event.type.startswith(("ar.freshness", "ar.sync", "ar.reconciliation"))]
+        for event in told[:SHOWN]:
+            self._say.print(f"  arrived: {_sentence(event)}", markup=False)
+        if len(told) > SHOWN:
+            self._say.print(f"  and {len(told) - SHOWN} more", markup=False)
+        differences = stage.differences()
+        state = "the mirror equals the books" if not differences else f"{len(differences)} differences"
+        self._say.print(f"  {state}, {seconds:.1f} s after the booking", markup=False)
+
+    def _compare(self, stage: Stage) -> None:
+        table = Table(title="open items", title_justify="left", box=None, pad_edge=False)
+        for column in ("", "customers", "items", "amount"):
+            table.add_column(column, justify="left" if not column else "right")
+        for name, figures in (
+            ("books", mirror.figures(stage.simulation.truth())),
+            ("mirror", mirror.figures(stage.mirror())),
+        ):
+            amounts = ", ".join(f"{_money(amount)} {currency}" for currency, amount in figures.open.items())
+            table.add_row(name, str(figures.customers), str(figures.items), amounts)
+        self._say.print(table)
+
+    def _verdict(self, stage: Stage, seconds: float) -> bool:
+        self._say.print()
+        self._compare(stage)
+        differences = stage.differences()
+        for difference in differences[:20]:
+            self._say.print(f"  difference: {difference}", markup=False)
+        equal = not differences
+        words = "the mirror equals the books, to the cent" if equal else f"{len(differences)} differences"
+        self._say.print(f"{words} ({seconds:.0f} s)", markup=False)
+        return equal
+
+
+def _sentence(event: Any) -> str:
+    record = event.record or {}
+    number = record.get("number") or event.external_id
+    if "open" in record:
+        return f"{event.type} {number}: open {record['open']} of {record['total']} {record['currency']}"
+    if "unallocated" in record:
+        return f"{event.type} {number}: {record['amount']} {record['currency']}, {record['unallocated']} unallocated"
+    return f"{event.type} {number}: {record.get('name', '')}"
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:,.2f}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

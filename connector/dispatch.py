@@ -1,0 +1,121 @@
+"""Which connection is synced when. The truth is `next_due_at` in our own table; APScheduler only says "tick"."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from connector.clock import Clock
+from connector.errors import ConnectorError
+from connector.outcome import CycleReport, classify
+from connector.store import connections
+from connector.store.engine import Store
+
+TICK_S = 1.0
+SILENT_S = 30.0
+"""Without a tick for so long the loop is stuck, and the program is not live."""
+
+NOT_STARTED_PAUSE = timedelta(minutes=15)
+"""Until a cycle that could not start, for want of a secret, say, is tried again."""
+
+log = structlog.get_logger()
+
+Run = Callable[[str, asyncio.Event], Awaitable[CycleReport]]
+
+
+class Dispatcher(Protocol):
+    """Runs cycles of connections, each at most once at a time."""
+
+    def submit(self, name: str, *, reason: str) -> None:
+        """Ask for a cycle now; while one runs, at most one more is remembered."""
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then waits for the cycles under way, which end after their page."""
+        ...
+
+    def health(self) -> dict[str, Any]: ...
+
+
+class InProcessDispatcher:
+    """Runs cycles in this process, `concurrency` at a time, the longest waiting first."""
+
+    def __init__(self, store: Store, names: Collection[str], run: Run, *, clock: Clock, concurrency: int) -> None:
+        self._store = store
+        self._names = sorted(names)
+        self._run = run
+        self._clock = clock
+        self._concurrency = concurrency
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, str] = {}
+        self._stop = asyncio.Event()
+        self._ticked_at = clock.monotonic()
+        self._outcomes: dict[str, tuple[str, datetime]] = {}
+
+    def submit(self, name: str, *, reason: str) -> None:
+        self._asked.setdefault(name, reason)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        scheduler = AsyncIOScheduler(timezone="UTC")
+        scheduler.add_job(
+            self.tick, "interval", seconds=TICK_S, coalesce=True, max_instances=1, misfire_grace_time=None
+        )
+        scheduler.start()
+        try:
+            await stop.wait()
+        finally:
+            scheduler.shutdown(wait=False)
+            if self._running:
+                await asyncio.wait(self._running.values())
+
+    async def tick(self) -> None:
+        """Start what is due and fits."""
+        self._ticked_at = self._clock.monotonic()
+        free = self._concurrency - len(self._running)
+        if free <= 0 or self._stop.is_set():
+            return
+        try:
+            due = await asyncio.to_thread(
+                connections.due, self._store, self._names, self._clock.now(), free + len(self._running)
+            )
+        except ConnectorError as error:
+            log.warning("dispatch.failed", error=str(error))
+            return
+        wanted = [*self._asked, *due]
+        for name in [name for name in dict.fromkeys(wanted) if name not in self._running][:free]:
+            self._asked.pop(name, None)
+            self._running[name] = asyncio.create_task(self._cycle(name))
+
+    def health(self) -> dict[str, Any]:
+        silent = self._clock.monotonic() - self._ticked_at
+        return {
+            "live": silent < SILENT_S,
+            "seconds_since_tick": round(silent, 1),
+            "running": sorted(self._running),
+            "outcomes": {name: outcome for name, (outcome, _) in sorted(self._outcomes.items())},
+        }
+
+    async def _cycle(self, name: str) -> None:
+        try:
+            report = await self._run(name, self._stop)
+            self._outcomes[name] = (report.outcome, self._clock.now())
+        except Exception as error:
+            outcome = classify(error)
+            self._outcomes[name] = (outcome, self._clock.now())
+            log.warning("dispatch.cycle_failed", connection=name, error=str(error), exc_info=outcome == "bug")
+            with contextlib.suppress(ConnectorError):
+                await asyncio.to_thread(
+                    connections.postpone,
+                    self._store,
+                    name,
+                    until=self._clock.now() + NOT_STARTED_PAUSE,
+                    outcome=outcome,
+                    reason=str(error),
+                )
+        finally:
+            del self._running[name]

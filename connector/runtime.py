@@ -1,0 +1,264 @@
+"""Everything that belongs together for one configuration: store, vault, tokens, adapters, destinations."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+
+from connector import config
+from connector import mapping as mappings
+from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, Package
+from connector.budget import CallBudget
+from connector.clock import Clock
+from connector.closing import linked_event
+from connector.config import Settings
+from connector.cycle import Cycle, Progress, new_owner
+from connector.delivery import Deliverer
+from connector.destinations import Destination
+from connector.destinations.webhook import Webhook
+from connector.errors import ConfigurationError, WrongAdministration
+from connector.http import Circuit, Client
+from connector.oauth import Authorizer, TokenManager
+from connector.store import connections, outbox
+from connector.store.authorizations import Authorizations
+from connector.store.connections import Linked
+from connector.store.engine import Store, open_store
+from connector.store.spill import Spill
+from connector.store.tokens import TokenStore
+from connector.token_endpoint import OAuthApp
+from connector.vault import Vault, load_keys
+
+CALLBACK_PATH = "/callback"
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Runtime:
+    """What a command works with. Close it when done."""
+
+    settings: Settings
+    packages: Mapping[str, Package]
+    clock: Clock
+    store: Store
+    vault: Vault
+    owner: str = field(default_factory=new_owner)
+    _tokens: dict[str, TokenManager] = field(default_factory=dict)
+    _circuits: dict[str, Circuit] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, settings: Settings, packages: Mapping[str, Package], clock: Clock) -> Self:
+        """Open the database and the keys, and make the configured connections known.
+
+        Raises:
+            ConfigurationError: the database, the key file or a mapping is not usable.
+            StoreUnavailable: the database cannot be reached.
+        """
+        vault = Vault(load_keys(settings.secrets.key_file))
+        store = open_store(settings.store_url)
+        runtime = cls(settings=settings, packages=packages, clock=clock, store=store, vault=vault)
+        try:
+            runtime.token_store.check_key()
+            for connection in settings.connections.values():
+                runtime.register(connection)
+        except BaseException:
+            store.close()
+            raise
+        return runtime
+
+    @property
+    def token_store(self) -> TokenStore:
+        return TokenStore(self.store, self.vault)
+
+    @property
+    def redirect_uri(self) -> str:
+        return self.settings.daemon.url + CALLBACK_PATH
+
+    def register(self, connection: config.Connection) -> Linked:
+        linked = connections.register(
+            self.store,
+            name=connection.name,
+            package=connection.package,
+            administration=connection.administration,
+            destination=connection.destination,
+            now=self.clock.now(),
+        )
+        if (linked.package, linked.administration) != (connection.package, connection.administration):
+            raise ConfigurationError(
+                f"the connection is stored as {linked.package} administration {linked.administration}",
+                where=f"{self.settings.file}: connections[{connection.name}]",
+                fix="a connection keeps its administration for ever; give the other books a new name",
+            )
+        return linked
+
+    def mapping(self, name: str) -> mappings.Mapping:
+        connection = self.settings.connections[name]
+        return compiled_mapping(self.packages[connection.package], connection.mapping)
+
+    def tokens(self, name: str) -> TokenManager:
+        if name not in self._tokens:
+            linked = connections.find(self.store, name)
+            self._tokens[name] = TokenManager(
+                name,
+                linked.id,
+                self._app(name),
+                tokens=self.token_store,
+                spill=Spill(self.settings.secrets.key_file.parent / "spill"),
+                clock=self.clock,
+            )
+        return self._tokens[name]
+
+    def authorizer(self) -> Authorizer:
+        by_id = {connections.find(self.store, name).id: name for name in self.settings.connections}
+        return Authorizer(
+            Authorizations(self.store, self.vault), self.token_store, self.clock, lambda key: self._app(by_id[key])
+        )
+
+    @contextlib.asynccontextmanager
+    async def adapter(self, name: str, *, priority: bool = False) -> AsyncIterator[Adapter]:
+        """The adapter of a connection, with its authorised way out; `priority` may use the reserve of calls."""
+        connection = self.settings.connections[name]
+        package = self.packages[connection.package]
+        app = self.settings.app(connection.package)
+        budget = CallBudget(
+            self.store,
+            self.clock,
+            app=app.client_id,
+            administration=connection.administration,
+            limits=CallLimits(
+                per_minute=app.calls_per_minute or package.limits.per_minute,
+                per_day=app.calls_per_day or package.limits.per_day,
+            ),
+            headers=package.rate_headers,
+            priority=priority,
+        )
+        client = Client(
+            name,
+            origins=package.origins(connection.options),
+            budget=budget,
+            circuit=self._circuits.setdefault(name, Circuit(self.clock)),
+            clock=self.clock,
+            authorize=self.tokens(name).access_token,
+        )
+        async with client:
+            yield package.adapter(
+                AdapterContext(
+                    administration=connection.administration,
+                    options=connection.options,
+                    http=client,
+                    clock=self.clock,
+                )
+            )
+
+    @contextlib.asynccontextmanager
+    async def cycle(
+        self,
+        name: str,
+        *,
+        stop: asyncio.Event | None = None,
+        progress: Progress | None = None,
+        store: Store | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Cycle]:
+        """A cycle ready to run; `options` are those of `Cycle`. Another `store` than our own is for a dry run."""
+        connection = self.settings.connections[name]
+        async with self.adapter(name, priority=progress is not None) as adapter:
+            yield Cycle(
+                store=store or self.store,
+                vault=self.vault,
+                clock=self.clock,
+                package=self.packages[connection.package],
+                adapter=adapter,
+                mapping=await asyncio.to_thread(self.mapping, name),
+                connection=await asyncio.to_thread(connections.find, store or self.store, name),
+                owner=self.owner,
+                every=connection.every,
+                stop=stop or asyncio.Event(),
+                progress=progress or Progress(),
+                **options,
+            )
+
+    async def signed_in(self, connection_id: int) -> tuple[str, Identity]:
+        """After consent: ask the package whose books these are, and make the connection due.
+
+        Raises:
+            WrongAdministration, PermissionLost: these are not the configured books; the connection stays unlinked.
+        """
+        name = next(name for name in self.settings.connections if self._id(name) == connection_id)
+        async with self.adapter(name, priority=True) as adapter:
+            identity = await adapter.identify()
+        configured = self.settings.connections[name].administration
+        if identity.administration != configured:
+            raise WrongAdministration(
+                f"the package answered for administration {identity.administration} ({identity.name})",
+                where=f"connection {name}, configured for {configured}",
+                fix="sign in with a user of the right books, or correct the configuration",
+            )
+        await asyncio.to_thread(self._link, name, identity)
+        log.info("connection.linked", connection=name, administration=identity.administration)
+        return name, identity
+
+    def destinations(self) -> dict[str, Destination]:
+        return {
+            name: Webhook(
+                destination.url, [destination.secret.read()], clock=self.clock, allow_private=destination.allow_private
+            )
+            for name, destination in self.settings.destinations.items()
+        }
+
+    def deliverer(self, destinations: Mapping[str, Destination]) -> Deliverer:
+        return Deliverer(self.store, destinations, clock=self.clock, owner=self.owner, rng=random.SystemRandom())
+
+    async def close(self) -> None:
+        for manager in self._tokens.values():
+            await manager.settle()
+        self.store.close()
+
+    def _app(self, name: str) -> OAuthApp:
+        connection = self.settings.connections[name]
+        package = self.packages[connection.package]
+        app = self.settings.app(connection.package)
+        if package.oauth is None:
+            raise ConfigurationError(
+                f"{package.title} has no sign-in page", where=f"connection {name}", fix="configure its key instead"
+            )
+        return OAuthApp(
+            oauth=package.oauth(connection.options), client_id=app.client_id, client_secret=app.client_secret.read()
+        )
+
+    def _id(self, name: str) -> int:
+        return connections.find(self.store, name).id
+
+    def _link(self, name: str, identity: Identity) -> None:
+        now = self.clock.now()
+        linked = connections.find(self.store, name)
+        with self.store.write() as connection:
+            connections.linked(connection, linked.id, now)
+            connections.identified(
+                connection, linked.id, title=identity.name, currency=identity.currency, time_zone=identity.time_zone
+            )
+            outbox.append(
+                connection,
+                connection_id=linked.id,
+                destination=linked.destination,
+                source=linked.source,
+                events=[linked_event(linked, identity, now)],
+                now=now,
+            )
+
+
+def compiled_mapping(package: Package, override: Path | None) -> mappings.Mapping:
+    """The package's mapping with a connection's own file laid over it.
+
+    Raises:
+        ConfigurationError: lists every mistake of both files.
+    """
+    return mappings.compile_mapping(
+        resources.files("mappings") / f"{package.name}.toml", override, sources=package.sources
+    )

@@ -1,0 +1,50 @@
+"""What a package's simulator offers the demo and `connector simulate`, loaded by entry point."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from connector.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """One simulated administration, its package's wire in front of it."""
+
+    app: ASGIApp
+    administration: str
+    title: str
+    client_id: str
+    client_secret: str
+    settings: Mapping[str, Any]
+    """What its connection needs in the configuration besides `base_url`, such as the app's call limits."""
+    truth: Callable[[], dict[str, Any]]
+    """The books as they are: customers, items with what is open, the balance of receivables."""
+    perform: Callable[..., str]
+    """(action, ...) -> a sentence about what was booked."""
+    perform_any: Callable[[], str]
+
+
+Simulate = Callable[..., Simulation]
+"""(seed, customers, invoices, clock) -> Simulation"""
+
+
+def simulators() -> dict[str, Simulate]:
+    return {point.name: point.load() for point in entry_points(group="connector.simulators")}
+
+
+def simulator(package: str) -> Simulate:
+    """The simulator of a package.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    known = simulators()
+    if package not in known:
+        raise ConfigurationError(
+            f"there is no simulator for {package!r}", where="PACKAGE", fix=f"use one of: {', '.join(sorted(known))}"
+        )
+    return known[package]
