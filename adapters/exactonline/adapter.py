@@ -167,8 +167,8 @@ class ExactOnline:
         decoder = Decoder(found, self._chart(references))
         answer: list[Row | BadRow] = []
         for start in range(0, len(keys), KEYS_IN_URL):
-            among = " or ".join(f"ID eq guid'{key}'" for key in keys[start : start + KEYS_IN_URL])
-            async for items, _ in self._pages(found.by_key, {"$filter": among, "$select": found.select()}):
+            params = {"$filter": found.among(keys[start : start + KEYS_IN_URL]), "$select": found.select()}
+            async for items, _ in self._pages(found.by_key, params):
                 page = decoder.page(items)
                 answer += [*page.rows, *page.bad]
         return answer

@@ -1,10 +1,9 @@
 """The control balance and the sign of the open amounts (sheet 8.3, 8.4, 16.4, 16.5). Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from adapters.exactonline.wire import amount, whole
 from connector.adapter import Fields
@@ -13,45 +12,57 @@ from connector.errors import NotReconciled
 
 MINUS, PLUS = -1, 1
 
-_OPENING_PERIOD = 0
-_OPENING_TYPE = 10
 _SALES_TYPES = frozenset({20, 21})
 
 
 def control_balance(items: Iterable[dict[str, Any]]) -> Decimal:
     """What the ledger says is receivable, from all reporting-balance rows of the control accounts.
 
-    A year may begin with rows that carry the balance of the years before it forward. They are recognised by being
-    equal to what the earlier years add up to, and are then not counted twice; the opening rows of the first year are
-    bookings like any other.
+    A year may begin with rows that carry the balance of the years before it forward; they are not counted again.
+    They are recognised by what they add up to, the balance so far, among the rows of period 0, those of the opening
+    type, or both: which of these it is differs (sheet 14). Other opening rows are bookings like any other.
 
     Raises:
-        NotReconciled: the opening rows of a later year say something else than the years before it.
+        NotReconciled: a year opens, in period 0, with something else than the years before it add up to.
     """
-    rows = sorted(((whole(item["ReportingYear"]), item) for item in items), key=itemgetter(0))
+    years: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        years[whole(item["ReportingYear"])].append(item)
     running = ZERO
-    for position, (year, of_year) in enumerate(groupby(rows, key=itemgetter(0))):
-        opening, moved = ZERO, ZERO
-        carried = False
-        for _, item in of_year:
-            value = Decimal(amount(item["Amount"]))
-            if _is_opening(item):
-                opening += value
-                carried = True
-            else:
-                moved += value
-        if carried and position and opening not in {running, ZERO}:
+    for position, year in enumerate(sorted(years)):
+        moved = _sum(years[year])
+        carried = [_sum(filter(opens, years[year])) for opens in _OPENING] if position else []
+        if running and running in carried:
+            moved -= running
+        elif carried and carried[0]:
             raise NotReconciled(
-                f"the books of {year} open with {opening}, but the years before add up to {running}",
+                f"the books of {year} open with {carried[0]}, but the years before add up to {running}",
                 where="the receivable control accounts in the reporting balance",
                 fix="look at the opening entry of that year in Exact Online; nothing is forwarded until they agree",
             )
-        running += moved if carried and position else opening + moved
+        running += moved
     return running
 
 
-def _is_opening(item: dict[str, Any]) -> bool:
-    return item.get("ReportingPeriod") == _OPENING_PERIOD or item.get("Type") == _OPENING_TYPE
+def _sum(items: Iterable[dict[str, Any]]) -> Decimal:
+    return sum((Decimal(amount(item["Amount"])) for item in items), ZERO)
+
+
+def _in_period_0(item: dict[str, Any]) -> bool:
+    return item.get("ReportingPeriod") == 0
+
+
+def _of_opening_type(item: dict[str, Any]) -> bool:
+    return item.get("Type") == 10
+
+
+_OPENING: Final = (
+    _in_period_0,
+    _of_opening_type,
+    lambda item: _in_period_0(item) and _of_opening_type(item),
+    lambda item: _in_period_0(item) or _of_opening_type(item),
+)
+"""The ways in which carried-forward rows may be marked."""
 
 
 def vote(term: Fields) -> int:

@@ -4,7 +4,7 @@ The same fields are kept whether an item came from a sync feed, a bulk read or a
 item always gives an identical row. `IsFullyPaid` is not among them: it does not say what its name says (sheet 16.12).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from adapters.exactonline.wire import Decode, amount, day, flag, guid, local_time, number, text, whole
@@ -34,6 +34,10 @@ class Kind(NamedTuple):
 
     def select(self) -> str:
         return ",".join((*self.fields, *self.transient))
+
+    def among(self, keys: Iterable[str]) -> str:
+        """The filter for the items with these keys."""
+        return " or ".join(f"ID eq guid'{key}'" if self.key == "ID" else f"{self.key} eq {key}" for key in keys)
 
     def select_sync(self) -> str:
         return ",".join((*self.fields, *self.sync_only))

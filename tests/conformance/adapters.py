@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.clocks import ManualClock
 
 from connector.adapter import (
     REFERENCE_GROUP,
@@ -30,6 +29,7 @@ from connector.adapter import (
 from connector.domain.money import ZERO
 from connector.domain.records import Invoice, Payment
 from connector.mapping import Mapping
+from tests.clocks import ManualClock
 
 Truth = dict[str, Any]
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from tests.adapters.exactonline.worlds import ExactWorld, exact_world
 from tests.conformance.adapters import AdapterConformance
 

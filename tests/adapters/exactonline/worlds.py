@@ -8,9 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from tests.clocks import ManualClock
-from tests.conformance.adapters import World
-from tests.servers import serve
 
 from adapters.exactonline.adapter import PACKAGE, ExactOnline, Options
 from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
@@ -19,6 +16,9 @@ from connector.adapter import AdapterContext
 from connector.http import Circuit, Client
 from connector.mapping import compile_mapping
 from connector.secrets import Secret
+from tests.clocks import ManualClock
+from tests.conformance.adapters import World
+from tests.servers import serve
 
 CALLBACK = "https://connector.invalid/callback"
 TODAY = date(2026, 11, 20)
