@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,9 +20,10 @@ from connector.adapter import Identity, packages
 from connector.clock import SystemClock
 from connector.cycle import Progress
 from connector.delivery import Deliverer
+from connector.domain.records import ENTITIES
 from connector.errors import ConnectorError, SourceDown
 from connector.outcome import CycleReport
-from connector.receiver import Receiver
+from connector.receiver import Receiver, Seen
 from connector.runtime import Runtime
 from connector.simulation import Simulation, simulator
 from connector.store import connections
@@ -85,9 +86,18 @@ class Stage:
         return mirror.differences(self.mirror(), self.simulation.truth())
 
     def mirror(self) -> dict[str, Any]:
-        sources = self.receiver.mirror()["sources"]
-        shown: dict[str, Any] = next(iter(sources.values()), {"customers": {}, "invoices": {}, "payments": {}})
+        """What the receiver holds of the one administration there is."""
+        shown: dict[str, Any] = self.receiver.mirror()[connections.find(self.runtime.store, NAME).source]
         return shown
+
+    def arrived(self) -> list[Seen]:
+        """The record events that the receiver took in, in order."""
+        return [
+            event
+            for delivery in self.receiver.history
+            for event in delivery.events
+            if event.verdict == "accepted" and event.subject.partition("/")[0] in ENTITIES
+        ]
 
 
 class Demo:
@@ -171,7 +181,7 @@ class Demo:
             linked_id = connections.find(stage.runtime.store, NAME).id
             url = await stage.runtime.authorizer().begin(linked_id, stage.runtime.redirect_uri)
             async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
-                answer = await browser.get(url + "&auto_approve=1")
+                answer = await browser.get(url + "&approve=1")
             if not arrived.done():
                 raise SourceDown(f"the sign-in ended with HTTP {answer.status_code}", where=str(answer.url))
             identity = arrived.result()
@@ -194,7 +204,7 @@ class Demo:
         self._say.print(
             f"first sync in {seconds:.1f} s: read {rows} rows on {pages} pages; made "
             f"{tally.get('customer', 0)} customers, {tally.get('invoice', 0)} invoices, "
-            f"{tally.get('payment', 0)} payments; delivered {len(stage.receiver.history)} events"
+            f"{tally.get('payment', 0)} payments; delivered {len(stage.arrived())} of them"
         )
         self._compare(stage)
 
@@ -213,12 +223,12 @@ class Demo:
         for action in STORY:
             if stop.is_set():
                 return
-            before = len(stage.receiver.history)
+            before = stage.mirror(), len(stage.arrived())
             self._say.print(f"\n[bold]booked:[/] {stage.simulation.perform(action)}", markup=True)
             started = self._clock.monotonic()
             await self._cycle(stage)
             await stage.deliverer.deliver_once(DESTINATION)
-            self._arrived(stage, stage.receiver.history[before:], self._clock.monotonic() - started)
+            self._arrived(stage, *before, self._clock.monotonic() - started)
 
     async def _stay(self, stage: Stage, stop: asyncio.Event) -> None:
         self._say.print("\nthe daemon goes on, and so do the books; Ctrl-C ends it", markup=False)
@@ -235,10 +245,11 @@ class Demo:
         await self._cycle(stage)
         await stage.deliverer.deliver_once(DESTINATION)
 
-    def _arrived(self, stage: Stage, seen: Sequence[Any], seconds: float) -> None:
-        told = [event for event in seen if not event.type.startswith(("ar.freshness", "ar.sync", "ar.reconciliation"))]
+    def _arrived(self, stage: Stage, before: dict[str, Any], count: int, seconds: float) -> None:
+        told = stage.arrived()[count:]
+        after = stage.mirror()
         for event in told[:SHOWN]:
-            self._say.print(f"  arrived: {_sentence(event)}", markup=False)
+            self._say.print(f"  arrived: {_sentence(event, before, after)}", markup=False)
         if len(told) > SHOWN:
             self._say.print(f"  and {len(told) - SHOWN} more", markup=False)
         differences = stage.differences()
@@ -269,14 +280,18 @@ class Demo:
         return equal
 
 
-def _sentence(event: Any) -> str:
-    record = event.record or {}
-    number = record.get("number") or event.external_id
-    if "open" in record:
-        return f"{event.type} {number}: open {record['open']} of {record['total']} {record['currency']}"
-    if "unallocated" in record:
-        return f"{event.type} {number}: {record['amount']} {record['currency']}, {record['unallocated']} unallocated"
-    return f"{event.type} {number}: {record.get('name', '')}"
+def _sentence(event: Seen, before: dict[str, Any], after: dict[str, Any]) -> str:
+    entity, _, external_id = event.subject.partition("/")
+    was, now = (books.get(f"{entity}s", {}).get(external_id) for books in (before, after))
+    record = now or was or {}
+    name = f"{entity} {record.get('number') or record.get('name') or external_id}"
+    if now is None:
+        return f"{name} is gone"
+    field = {"invoice": "open", "payment": "unallocated"}.get(entity)
+    if field is None:
+        return f"{name} {'is new' if was is None else 'has changed'}: {record.get('name', '')}"
+    amount = f"{field} {was[field]} -> {now[field]}" if was else f"is new, {field} {now[field]}"
+    return f"{name} {amount} of {now.get('total') or now.get('amount')} {now['currency']}"
 
 
 def _money(amount: Decimal) -> str:

@@ -123,6 +123,12 @@ def _sqlite(url: URL) -> sa.Engine:
         raise ConfigurationError(
             f"the folder {path.parent} does not exist", where="[store] url", fix="create it, or correct the path"
         )
+    if path.is_file() and path.stat().st_size == 0:
+        raise ConfigurationError(
+            "the database file is empty",
+            where=str(path),
+            fix="restore a backup; if there never was a database here, delete the empty file",
+        )
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     @sa.event.listens_for(engine, "connect")

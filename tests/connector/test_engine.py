@@ -143,7 +143,6 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
-@pytest.mark.xfail(reason="the engine takes an empty file for a new database")
 def test_an_empty_file_is_not_filled(tmp_path: Path) -> None:
     """E7: zero bytes are what a full disk or a failed restore leaves, not a new database."""
     file = tmp_path / "connector.db"
