@@ -353,7 +353,7 @@ class TestBadEvents:
         other.otherwise = accept
         backlog.replay(store, Selection(dead_only=True))
         assert (await sender.deliver_once(NAME)).delivered == 3
-        assert [name for batch in other.batches[-2:] for name in subjects(batch)] == ["bad", "after", "more"]
+        assert subjects(other.batches[-1]) == ["bad", "after", "more"]
 
     async def test_what_lies_behind_a_bad_event_does_not_slip_past_it_while_it_is_searched(
         self, store: Store, clock: ManualClock
