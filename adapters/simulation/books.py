@@ -88,7 +88,7 @@ class Books:
         self.relations = Relations(ids, self.changes)
         for condition in CONDITIONS:
             self.relations.add_condition(condition)
-        self.matching = Matching(ids, self.changes, self.ledger, self.ledger.journals["95"])
+        self.matching = Matching(self.changes, self.ledger, self.ledger.journals["95"])
         self.documents = Documents(ids, self.changes)
         self.sales = Sales(self)
         self.cash = Cash(self)

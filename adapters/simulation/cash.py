@@ -15,6 +15,7 @@ from adapters.simulation.ledger import (
     JournalKind,
     Line,
     cents,
+    in_base,
 )
 from adapters.simulation.matching import Collection, Item, ItemKind
 from adapters.simulation.relations import Customer
@@ -54,7 +55,7 @@ class Cash:
         if paid.account is None or paid.kind not in {JournalKind.BANK, JournalKind.CASH}:
             raise BookkeepingError(f"journal {journal} holds no money")
         rate = rate or (about.rate if about else Decimal(1))
-        base, base_discount = cents(amount * rate), cents(discount * rate)
+        base, base_discount = in_base(amount, rate), in_base(discount, rate)
         drafts = [
             Draft(paid.account, amount, base=base),
             Draft(
@@ -140,7 +141,7 @@ class Cash:
         lost = ledger.account(AccountKind.WRITE_OFF)
         drafts = [Draft(item.line.account, -given_up, item.customer, invoice_number=item.number)]
         tax = cents(given_up * 21 / 121) if by_journal else ZERO
-        base, base_tax = cents(given_up * about.rate), cents(tax * about.rate)
+        base, base_tax = in_base(given_up, about.rate), in_base(tax, about.rate)
         drafts.append(Draft(lost, given_up - tax, base=base - base_tax))
         if tax:
             drafts.append(Draft(ledger.account(AccountKind.VAT), tax, base=base_tax))

@@ -71,7 +71,7 @@ class Corrections:
         at = books.clock.now()
         items = [books.matching.items[line.id] for line in entry.lines if line.id in books.matching.items]
         for item in items:
-            for match in tuple(item.matches):
+            for match in item.matches:
                 books.matching.unmatch(match, at)
         if entry.id not in books.ledger.entries:  # a difference that went with its match
             return

@@ -1,8 +1,5 @@
 """Eighteen months of somebody's books, invented but believable, the same for the same seed."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,6 +11,7 @@ from adapters.simulation.documents import FileKind
 from adapters.simulation.identities import invent
 from adapters.simulation.ledger import cents
 from adapters.simulation.matching import Item
+from adapters.simulation.memory import no_garbage_collection
 from adapters.simulation.relations import AddressKind, Customer, Role
 
 _HISTORY = timedelta(days=540)
@@ -63,25 +61,13 @@ def generate(*, seed: int, customers: int, invoices: int, today: date, country: 
         clock=clock,
         administration=Administration(100_000 + seed % 800_000, "Voorbeeld Groothandel B.V.", country),
     )
-    with _no_garbage_collection():
+    with no_garbage_collection():
         debtors = [_register(books, rng, number, start) for number in range(customers)]
         suppliers = [_supplier(books, rng, number) for number in range(1 + customers // 100)]
         if debtors:
             _live(books, rng, clock, debtors, suppliers, invoices=invoices, today=today)
     clock.turn_to(today)
     return books
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Millions of objects that all stay: looking for garbage among them would cost half the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _register(books: Books, rng: Random, number: int, start: date) -> _Debtor:

@@ -26,6 +26,11 @@ def cents(amount: Decimal) -> Decimal:
     return amount.quantize(CENT, ROUND_HALF_UP)
 
 
+def in_base(amount: Decimal, rate: Decimal) -> Decimal:
+    """The amount in the administration's currency."""
+    return amount if rate == 1 else cents(amount * rate)
+
+
 class AccountKind(StrEnum):
     """What an account is for, whatever number and name a chart gives it."""
 
@@ -219,7 +224,9 @@ class Ledger:
         for position, draft in enumerate(drafts):
             base = draft.base
             if base is None:
-                base = draft.amount if rate == 1 else cents(draft.amount * rate)
+                base = in_base(draft.amount, rate)
+            elif base == draft.amount:
+                base = draft.amount  # kept once
             entry.lines.append(
                 Line(
                     self._ids.new(),

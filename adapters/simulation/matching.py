@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from adapters.simulation.changes import Action, ChangeLog, Ids, Subject
+from adapters.simulation.changes import Action, ChangeLog, Subject
 from adapters.simulation.ledger import (
+    ZERO,
     AccountKind,
     BookkeepingError,
     Draft,
@@ -50,7 +51,7 @@ class Item:
     open: Decimal
     base_open: Decimal
     modified: datetime
-    matches: list["Match"] = field(default_factory=list)
+    matches: tuple["Match", ...] = ()
     collection: Collection | None = None
     batch: int | None = None
 
@@ -82,7 +83,6 @@ class Part(NamedTuple):
 class Match:
     """Items, or slices of them, that together come to nothing."""
 
-    id: str
     date: date
     parts: list[Part]
 
@@ -93,8 +93,7 @@ class Match:
 class Matching:
     """Every item by id; which are open; who has which."""
 
-    def __init__(self, ids: Ids, changes: ChangeLog, ledger: Ledger, differences: Journal) -> None:
-        self._ids = ids
+    def __init__(self, changes: ChangeLog, ledger: Ledger, differences: Journal) -> None:
         self._changes = changes
         self._ledger = ledger
         self._differences = differences
@@ -136,16 +135,16 @@ class Matching:
         if left:
             difference = self._book_difference(parts[0].item, -left, on, at)
             parts.append(Part(difference, difference.total, difference.base_open))
-        match = Match(self._ids.new(), on, parts)
+        match = Match(on, parts)
         for part in parts:
-            part.item.matches.append(match)
+            part.item.matches += (match,)
             self._move(part, -1, at)
         return match
 
     def unmatch(self, match: Match, at: datetime) -> None:
         """Open the slices again; differences that only this match needed are taken back."""
         for part in match.parts:
-            part.item.matches.remove(match)
+            part.item.matches = tuple(kept for kept in part.item.matches if kept is not match)
             self._move(part, 1, at)
         made_by_matching = {EntryKind.EXCHANGE_DIFFERENCE, EntryKind.PAYMENT_DIFFERENCE}
         for part in match.parts:
@@ -181,8 +180,9 @@ class Matching:
 
     def _move(self, part: Part, sign: int, at: datetime) -> None:
         item = part.item
-        item.open += sign * part.amount
-        item.base_open += sign * part.base
+        # the one ZERO, because most items end at nothing and there may be a great many
+        item.open = item.open + sign * part.amount or ZERO
+        item.base_open = item.base_open + sign * part.base or ZERO
         item.modified = at
         if item.open or item.base_open:
             self.open[item.id] = item
@@ -192,15 +192,14 @@ class Matching:
         self._changes.record(Subject.ITEM, Action.CHANGED, item, at)
 
     def _book_difference(self, about: Item, base: Decimal, on: date, at: datetime) -> Item:
-        nothing = Decimal("0.00")
         counter = self._ledger.account(AccountKind.EXCHANGE_DIFFERENCE)
         entry = self._ledger.post(
             self._differences,
             EntryKind.EXCHANGE_DIFFERENCE,
             on,
             [
-                Draft(about.line.account, nothing, about.customer, base, invoice_number=about.number),
-                Draft(counter, nothing, base=-base),
+                Draft(about.line.account, ZERO, about.customer, base, invoice_number=about.number),
+                Draft(counter, ZERO, base=-base),
             ],
             at=at,
             currency=about.line.entry.currency,

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from adapters.simulation.documents import FileKind
-from adapters.simulation.ledger import AccountKind, Draft, Entry, EntryKind, cents
+from adapters.simulation.ledger import AccountKind, Draft, Entry, EntryKind, cents, in_base
 from adapters.simulation.matching import Item, ItemKind
 from adapters.simulation.relations import Customer
 
@@ -190,7 +190,7 @@ class Sales:
         total = gross if gross is not None else net + cents(net * vat / 100)
         tax = total - net
         due = due_date or customer.condition.due(day)
-        base, base_tax = cents(total * rate), cents(tax * rate)
+        base, base_tax = in_base(total, rate), in_base(tax, rate)
         drafts = [
             Draft(customer.receivable, total, customer, base),
             Draft(ledger.account(AccountKind.REVENUE), -net, customer, base_tax - base),

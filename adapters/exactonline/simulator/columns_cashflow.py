@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from adapters.exactonline.simulator.columns_ledger import ENTRY_TYPES, entry_status
-from adapters.exactonline.simulator.encoding import padded
+from adapters.exactonline.simulator.encoding import derived_id, padded
 from adapters.exactonline.simulator.tables import Columns
 from adapters.exactonline.simulator.terms import MATCHED, SENT, Term
 from adapters.exactonline.simulator.world import World
@@ -119,7 +119,7 @@ def payment_terms(world: World) -> Columns:
         "EndYear": lambda row: ended.year if (ended := _ended(row)) else None,
         "EndPeriod": lambda row: ended.month if (ended := _ended(row)) else None,
         "LastPaymentDate": _last_paid,
-        "EntryID": lambda row: row.set_id,
+        "EntryID": lambda row: derived_id(row.id),
         "Account": lambda row: row.line.customer.id if row.line.customer else None,
         "AccountCode": lambda row: padded(row.line.customer.number) if row.line.customer else None,
         "AccountName": lambda row: row.line.customer.name if row.line.customer else None,

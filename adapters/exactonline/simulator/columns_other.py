@@ -3,29 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from hashlib import sha256
 from typing import Any
 
 from adapters.exactonline.simulator.columns_ledger import ENTRY_TYPES
 from adapters.exactonline.simulator.columns_master import GL_TYPES
-from adapters.exactonline.simulator.encoding import EMPTY_GUID, padded
+from adapters.exactonline.simulator.encoding import EMPTY_GUID, derived_id, padded
 from adapters.exactonline.simulator.tables import Column, Columns
 from adapters.exactonline.simulator.world import World
 from adapters.simulation.documents import Attachment
-from adapters.simulation.ledger import Entry, LedgerAccount
+from adapters.simulation.ledger import LedgerAccount
 
 _SALES_INVOICE = 10
 _BALANCE_SHEET = range(100)
 """Types of ledger accounts whose balance is carried over to the next year."""
 
 
-def invoice_id(entry: Entry) -> str:
-    """The id of the sales invoice behind an entry, which is not the id of the entry."""
-    digits = sha256(entry.id.encode()).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-b{digits[17:20]}-{digits[20:32]}"
-
-
 def documents(world: World) -> Columns:
+    """FinancialTransactionEntryID holds the id of the sales invoice, which is not that of its entry."""
     local = world.clock.local
     return {
         "ID": lambda row: row.id,
@@ -39,7 +33,7 @@ def documents(world: World) -> Columns:
         "TypeDescription": lambda _: "Sales invoice",
         "Subject": lambda row: row.subject,
         "DocumentDate": lambda row: row.entry.on,
-        "FinancialTransactionEntryID": lambda row: invoice_id(row.entry),
+        "FinancialTransactionEntryID": lambda row: derived_id(row.entry.id),
         "SalesInvoiceNumber": lambda row: row.entry.number,
         "HasEmptyBody": lambda _: True,
         "Created": lambda row: local(row.created),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
@@ -20,6 +21,12 @@ def to_json(value: Any) -> bytes:
 def padded(code: int | str) -> str:
     """An account code: eighteen characters, blanks in front."""
     return f"{code:>18}"
+
+
+def derived_id(of: str) -> str:
+    """Another id that goes with this one, the same every time."""
+    digits = sha256(of.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-b{digits[17:20]}-{digits[20:32]}"
 
 
 def milliseconds(moment: date | datetime) -> str:

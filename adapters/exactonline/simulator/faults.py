@@ -106,7 +106,7 @@ def _empty(fault: Fault, answer: Answer, _: str) -> Answer:
     return replace(answer, status=fault.status or answer.status, body=b"")
 
 
-def _lost_token(fault: Fault, answer: Answer, _: str) -> Answer:
+def _lost_token(fault: Fault, _: Answer, __: str) -> Answer:
     """The gateway fails after the token was consumed."""
     return Answer(fault.status or 500, {"content-type": "text/plain"}, GATEWAY_TEXT.encode())
 

@@ -84,10 +84,10 @@ def parse_filter(text: str, zone: ZoneInfo) -> Node:
 def parse_literals(text: str, zone: ZoneInfo) -> list[Any]:
     """The values of a `$skiptoken`: literals with commas between."""
     values = []
-    for token in _tokens(text, zone):
-        if isinstance(token, Literal):
-            values.append(token.value)
-        elif token != ",":
+    for part in _tokens(text, zone):
+        if isinstance(part, Literal):
+            values.append(part.value)
+        elif part != ",":
             raise QueryError(SYNTAX)
     return values
 
@@ -220,21 +220,31 @@ def _tokens(text: str, zone: ZoneInfo) -> list[Literal | str]:
 
 
 def _token(found: re.Match[str], zone: ZoneInfo) -> Literal | str:
-    if found["guid"] is not None:
-        if not _GUID.match(found["guid_text"]):
-            raise QueryError(f"Unrecognized 'Edm.Guid' literal '{found['guid']}'.")
-        return Literal("guid", found["guid_text"].lower())
-    if found["datetime"] is not None:
-        return Literal("datetime", _instant(found["datetime_text"], zone))
-    if found["string"] is not None:
-        return Literal("string", found["string_text"].replace("''", "'"))
-    if found["number"] is not None:
-        digits, suffix = found["number"], found["suffix"]
-        if suffix in ("L", "l"):
-            return Literal("long", int(digits[:-1]))
-        plain = digits[:-1] if suffix else digits
-        return Literal("number", Decimal(plain) if "." in plain or suffix else int(plain))
-    word: str = found["name"] or found["sign"]
-    if word in {"true", "false"}:
-        return Literal("bool", word == "true")
-    return Literal("null", None) if word == "null" else word
+    match found.lastgroup:
+        case "guid":
+            if not _GUID.match(found["guid_text"]):
+                raise QueryError(f"Unrecognized 'Edm.Guid' literal '{found['guid']}'.")
+            return Literal("guid", found["guid_text"].lower())
+        case "datetime":
+            return Literal("datetime", _instant(found["datetime_text"], zone))
+        case "string":
+            return Literal("string", found["string_text"].replace("''", "'"))
+        case "number":
+            return _number(found["number"], found["suffix"])
+        case _:
+            word: str = found["name"] or found["sign"]
+            return _WORDS.get(word, word)
+
+
+def _number(digits: str, suffix: str) -> Literal:
+    if suffix in ("L", "l"):
+        return Literal("long", int(digits[:-1]))
+    plain = digits[:-1] if suffix else digits
+    return Literal("number", Decimal(plain) if "." in plain or suffix else int(plain))
+
+
+_WORDS = {
+    "true": Literal("bool", True),
+    "false": Literal("bool", False),
+    "null": Literal("null", None),
+}

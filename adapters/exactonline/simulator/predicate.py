@@ -26,12 +26,12 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "le": lambda left, right: left is not None and left <= right,
 }
 _TEXT: dict[str, Callable[[str], str]] = {
-    "trim": str.strip,
-    "tolower": str.lower,
-    "toupper": str.upper,
+    "trim": lambda text: text.strip(),
+    "tolower": lambda text: text.lower(),
+    "toupper": lambda text: text.upper(),
 }
 _TESTS: dict[str, Callable[[str, str], bool]] = {
-    "substringof": lambda part, text: part.lower() in text.lower(),
+    "substringof": lambda text, part: part.lower() in text.lower(),
     "startswith": lambda text, part: text.lower().startswith(part.lower()),
     "endswith": lambda text, part: text.lower().endswith(part.lower()),
 }
@@ -82,13 +82,8 @@ def compile_filter(
     match node:
         case Compare(field=field, operator=operator, literal=literal):
             return _compile_compare(field, operator, literal, types, columns)
-        case Test(name=name, field=field, text=text):
-            _type_of(field.name, types, "String")
-            read = _reader(field, types, columns)
-            test = _TESTS[name]
-            if name == "substringof":
-                return lambda row: test(text, read(row) or "")
-            return lambda row: test(read(row) or "", text)
+        case Test():
+            return _compile_test(node, types, columns)
         case Not(inner=inner):
             passes = compile_filter(inner, types, columns)
             return lambda row: not passes(row)
@@ -96,14 +91,28 @@ def compile_filter(
             first, second = (compile_filter(side, types, columns) for side in (left, right))
             return lambda row: first(row) and second(row)
         case Either(left=left, right=right):
-            values = _values_of_chain(node)
-            if values is not None:  # a long list of ids: one look-up instead of one test each
-                name, kept = values
-                _check(Literal("guid", None), _type_of(name, types))
-                read = _reader(Field(name), types, columns)
-                return lambda row: read(row) in kept
+            chain = _values_of_chain(node)
+            if chain is not None:  # a long list of ids: one look-up instead of one test each
+                return _compile_chain(*chain, types, columns)
             first, second = (compile_filter(side, types, columns) for side in (left, right))
             return lambda row: first(row) or second(row)
+
+
+def _compile_test(
+    node: Test, types: Mapping[str, str], columns: Mapping[str, Callable[[Any], Any]]
+) -> Callable[[Any], bool]:
+    _type_of(node.field.name, types, "String")
+    read = _reader(node.field, types, columns)
+    test, text = _TESTS[node.name], node.text
+    return lambda row: test(read(row) or "", text)
+
+
+def _compile_chain(
+    name: str, kept: set[Any], types: Mapping[str, str], columns: Mapping[str, Callable[[Any], Any]]
+) -> Callable[[Any], bool]:
+    _check(Literal("guid", None), _type_of(name, types))
+    read = _reader(Field(name), types, columns)
+    return lambda row: read(row) in kept
 
 
 def _values_of_chain(node: Node) -> tuple[str, set[Any]] | None:
@@ -138,13 +147,17 @@ def _compile_compare(
 def _reader(
     field: Field, types: Mapping[str, str], columns: Mapping[str, Callable[[Any], Any]]
 ) -> Callable[[Any], Any]:
-    read = columns.get(field.name, lambda _: None)
+    read = columns.get(field.name, _nothing)
     if types[field.name] == "DateTime":
         return lambda row: as_moment(read(row))
     if field.through is not None:
         change = _TEXT[field.through]
         return lambda row: change(read(row) or "")
     return read
+
+
+def _nothing(_: Any) -> None:
+    """A field that nothing here ever fills."""
 
 
 def as_moment(value: Any) -> Any:

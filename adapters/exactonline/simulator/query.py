@@ -118,13 +118,12 @@ def writer(endpoint: Endpoint, select: list[str], uri: str) -> Callable[[Any], R
     """The function that turns a row into what the wire shows of it."""
     links = [name for name in select if endpoint.types[name] == "Link"]
     cells = endpoint.cells(name for name in select if endpoint.types[name] != "Link")
-    identify = endpoint.columns["ID" if "ID" in endpoint.types else endpoint.key]
-    quoted = endpoint.types["ID" if "ID" in endpoint.types else endpoint.key] == "Guid"
-    model = endpoint.model
+    key = "ID" if "ID" in endpoint.types else endpoint.key
+    identify, edm, model = endpoint.columns[key], endpoint.types[key], endpoint.model
+    before, after = {"Guid": ("(guid'", "')"), "String": ("('", "')")}.get(edm, ("(", ")"))
 
     def write(row: Any) -> Row:
-        key = identify(row)
-        address = f"{uri}(guid'{key}')" if quoted else f"{uri}({key})"
+        address = f"{uri}{before}{identify(row)}{after}"
         written: Row = {"__metadata": {"uri": address, "type": model}}
         for name, cell in cells:
             written[name] = cell(row)

@@ -5,9 +5,9 @@ from collections import Counter, deque
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from adapters.exactonline.simulator import control
 from adapters.exactonline.simulator.api import Api
 from adapters.exactonline.simulator.consent import ConsentDesk
+from adapters.exactonline.simulator.control import Control
 from adapters.exactonline.simulator.endpoints import Context
 from adapters.exactonline.simulator.faults import Faults
 from adapters.exactonline.simulator.front import Front, Recorded
@@ -62,7 +62,7 @@ class ExactSimulator:
                 Route("/api/v1/current/Me", api.me, methods=["GET"]),
                 Route("/api/v1/{division:int}/{path:path}", api.rest, methods=writes),
                 Route("/docs/SysAttachment.aspx", api.attachment, methods=["GET"]),
-                *control.routes(self),
+                *Control(self).routes(),
             ]
         )
         self._front = Front(served, self.faults, clock, self._answered)
@@ -88,9 +88,10 @@ class ExactSimulator:
 
     def _answered(self, path: str, status: int) -> None:
         division, _, endpoint = path.removeprefix(_API).partition("/")
-        if path.startswith(_API) and division.isdecimal():
-            counted = self._budget.count(int(division), endpoint.partition("(")[0], status)
-            self.violations["errors_in_budget"] += counted
+        if not path.startswith(_API) or not division.isdecimal():
+            return
+        if self._budget.count(int(division), endpoint.partition("(")[0], status):
+            self.violations["errors_in_budget"] += 1
 
 
 def create(books: Books, clock: Clock, settings: SimulatorSettings | None = None) -> ExactSimulator:

@@ -20,7 +20,6 @@ class Term:
 
     id: str
     number: int
-    set_id: str
     line: Line
     item: Item | None
     amount: Decimal
@@ -111,7 +110,7 @@ class Terms:
     def _term(self, line: Line, item: Item | None, amount: Decimal, base: Decimal) -> Term:
         self._last_number += 1
         at = line.entry.modified
-        return Term(self._ids.new(), self._last_number, self._ids.new(), line, item, amount, base, at, at)
+        return Term(self._ids.new(), self._last_number, line, item, amount, base, at, at)
 
     def _close(self, terms: list[Term], match: Match, amount: Decimal, base: Decimal) -> None:
         """Mark open slices worth this much as closed by the match, splitting the last one."""

@@ -21,7 +21,7 @@ class Counter:
         self.value = _FIRST
 
     def next(self) -> int:
-        self.value += self._random.randrange(1, 9)
+        self.value += 1 + self._random.getrandbits(3)
         return self.value
 
     def restart(self) -> None:

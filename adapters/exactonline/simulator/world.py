@@ -13,6 +13,7 @@ from adapters.simulation.changes import Action, Change, Ids, Subject
 from adapters.simulation.documents import Document
 from adapters.simulation.ledger import AccountKind, Entry, EntryKind
 from adapters.simulation.matching import Item
+from adapters.simulation.memory import no_garbage_collection
 
 LINES, ACCOUNTS, ADDRESSES, ATTACHMENTS, CONTACTS, DOCUMENTS, GL_ACCOUNTS, TERMS = 1, 2, 3, 4, 5, 6, 7, 10
 """Codes of the deletable kinds in `sync/Deleted`; each of them has a sync feed."""
@@ -59,6 +60,12 @@ class World:
         number = self.books.changes.number
         if number == self._seen:
             return
+        with no_garbage_collection():
+            self._follow_all()
+        self._seen = number
+        self.revision += 1
+
+    def _follow_all(self) -> None:
         latest: dict[int, tuple[Change, bool]] = {}
         for change in self.books.changes.since(self._seen):
             _, edited = latest.pop(id(change.target), (change, False))
@@ -67,8 +74,6 @@ class World:
                 self.fresh.append(change)
         for change, edited in latest.values():
             self._follow(change, edited=edited)
-        self._seen = number
-        self.revision += 1
 
     def move(self) -> None:
         """Move the division to another database: every row version starts anew, lower than before."""
