@@ -147,7 +147,7 @@ def _compile_compare(
 def _reader(
     field: Field, types: Mapping[str, str], columns: Mapping[str, Callable[[Any], Any]]
 ) -> Callable[[Any], Any]:
-    read = columns.get(field.name, _nothing)
+    read: Callable[[Any], Any] = columns.get(field.name) or _nothing
     if types[field.name] == "DateTime":
         return lambda row: as_moment(read(row))
     if field.through is not None:

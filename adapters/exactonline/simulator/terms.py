@@ -16,7 +16,10 @@ RECEIVABLE, PAYABLE = 20, 22
 
 @dataclass(slots=True, eq=False)
 class Term:
-    """A slice of a booking. Amounts are in ledger sign; `match` says what closed it."""
+    """A slice of a booking. Amounts are in ledger sign; `match` says what closed it.
+
+    `shown` is the status of its latest row version.
+    """
 
     id: str
     number: int
@@ -27,6 +30,7 @@ class Term:
     created: datetime
     modified: datetime
     match: Match | None = None
+    shown: int = OPEN
 
     @property
     def line_type(self) -> int:
@@ -61,8 +65,9 @@ class Terms:
         self.of_line: dict[str, list[Term]] = {}
 
     def settle(self, item: Item, *, edited: bool = False) -> Outcome:
-        """Bring an item's terms up to date with the books; every term of it counts as changed."""
+        """Bring an item's terms up to date with the books."""
         terms = self.of_line.get(item.id, [])
+        before = {term.id: (term.match, term.amount, term.base, term.shown) for term in terms}
         removed: list[Term] = []
         same_total = sum(term.amount for term in terms) == item.total
         if edited and len(terms) == 1 and not item.matches and not self._settings.replace_terms_on_edit:
@@ -76,10 +81,13 @@ class Terms:
                 part = match.part(item)
                 self._close(terms, match, part.amount, part.base)
         _level(terms, item)
+        changed = []
         for term in terms:
-            term.modified = item.modified
+            if edited or before.get(term.id) != (term.match, term.amount, term.base, term.status):
+                term.shown, term.modified = term.status, item.modified
+                changed.append(term)
         self._keep(item.id, terms, removed)
-        return Outcome(terms, removed)
+        return Outcome(changed, removed)
 
     def owe(self, line: Line) -> Outcome:
         """A supplier's invoice has terms too, which no debtor's reader should take for its own."""
