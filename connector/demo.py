@@ -26,7 +26,7 @@ from connector.outcome import CycleReport
 from connector.receiver import Receiver, Seen
 from connector.runtime import Runtime
 from connector.simulation import Simulation, simulator
-from connector.store import connections
+from connector.store import connections, records
 from connector.vault import generate_key_file
 from connector.web.callback import callback_route
 from connector.web.server import serve
@@ -200,11 +200,10 @@ class Demo:
         seconds = self._clock.monotonic() - started
         rows = sum(feed.rows for feed in report.feeds)
         pages = sum(feed.pages for feed in report.feeds)
-        tally = report.tally.by_entity
+        made = records.figures(stage.runtime.store, connections.find(stage.runtime.store, NAME).id)
         self._say.print(
-            f"first sync in {seconds:.1f} s: read {rows} rows on {pages} pages; made "
-            f"{tally.get('customer', 0)} customers, {tally.get('invoice', 0)} invoices, "
-            f"{tally.get('payment', 0)} payments; delivered {len(stage.arrived())} of them"
+            f"first sync in {seconds:.1f} s: read {rows} rows on {pages} pages, normalized them to {made.customers} "
+            f"customers, {made.invoices} invoices and {made.payments} payments, delivered {len(stage.arrived())} events"
         )
         self._compare(stage)
 

@@ -144,17 +144,18 @@ def without_anchor(store: Store, connection_id: int, anchor: str, kinds: Sequenc
 def of_groups(
     connection: sa.Connection, connection_id: int, groups: Sequence[str]
 ) -> dict[str, dict[str, list[Fields]]]:
-    """The rows of some groups: group -> kind -> fields, each list ordered by key."""
-    found: dict[str, dict[str, list[Fields]]] = {group: {} for group in groups}
+    """The rows of some groups: group -> kind -> fields, each list ordered by key.
+
+    Sorted here: asked to sort, SQLite prefers a scan of all rows in key order to the index on groups.
+    """
+    found: dict[str, list[tuple[str, str, bytes]]] = {group: [] for group in groups}
     for chunk in _chunks(groups):
-        statement = (
-            sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.data)
-            .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key.in_(chunk))
-            .order_by(TABLE.c.kind, TABLE.c.key)
+        statement = sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.key, TABLE.c.data).where(
+            TABLE.c.connection_id == connection_id, TABLE.c.group_key.in_(chunk)
         )
-        for group, kind, data in connection.execute(statement):
-            found[group].setdefault(kind, []).append(_decode(data))
-    return found
+        for group, kind, key, data in connection.execute(statement):
+            found[group].append((kind, key, data))
+    return {group: _by_kind(raw) for group, raw in found.items()}
 
 
 def references(store: Store, connection_id: int) -> dict[str, list[Fields]]:
@@ -183,6 +184,13 @@ def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str
     with store.read() as connection:
         days = {group: connection.execute(newest, {"group": group}).scalar() for group in among}
     return {group: day for group, day in days.items() if day is not None}
+
+
+def _by_kind(raw: list[tuple[str, str, bytes]]) -> dict[str, list[Fields]]:
+    by_kind: dict[str, list[Fields]] = {}
+    for kind, _, data in sorted(raw):
+        by_kind.setdefault(kind, []).append(_decode(data))
+    return by_kind
 
 
 def _newest(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
