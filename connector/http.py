@@ -187,9 +187,11 @@ class Client:
         target = self._checked(url, params)
         deadline = Deadline(DOCUMENT_DEADLINE_S, self._where(target))
         async with contextlib.AsyncExitStack() as stack:
-            answer = await self._retry(
-                lambda: stack.enter_async_context(self._opened(target, {"Accept": "*/*"}, deadline))
-            )
+
+            async def once() -> httpx.Response:
+                return await stack.enter_async_context(self._opened(target, {"Accept": "*/*"}, deadline))
+
+            answer = await self._retry(once)
             pieces = decoded(answer, self._max_body, deadline.where)
             while (piece := await deadline.run(anext(pieces, None))) is not None:
                 yield piece
