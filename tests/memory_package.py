@@ -29,6 +29,7 @@ from connector.adapter import (
     Unprocessed,
 )
 from connector.domain.records import Administration, Customer, Invoice, Settlement
+from connector.http import RateHeaders
 
 ADMINISTRATION = "books-1"
 
@@ -210,7 +211,9 @@ def memory_package(adapter: Adapter, assembler: Any = None) -> Package:
         anchor="customer",
         bank_kind=None,
         suspense_kind=None,
+        sources={},
         limits=CallLimits(),
+        rate_headers=RateHeaders(),
         origins=lambda _: (),
         oauth=None,
         adapter=lambda _: adapter,
