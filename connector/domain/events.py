@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid5
 
 import msgspec
@@ -13,6 +13,7 @@ from connector.domain.records import Entity, Record
 Verb = Literal["upserted", "removed"]
 Op = Literal["upserted", "removed", "signalled"]
 Origin = Literal["initial", "incremental", "resync", "replay"]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 NAMESPACE: Final = UUID("6f0a4c1e-8a53-4d0e-9d55-0a8f4d1b2c77")
 SCHEMA_VERSION: Final = "v1"
@@ -30,13 +31,13 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`data.meta` of every event: which version of its entity this is, and how it came about."""
 
     entity_version: int
-    """Rises by one with each event of the entity; a receiver ignores what is not newer than what it holds."""
+    """Rises with each event of the entity; a receiver ignores what is not newer than what it holds."""
     content_hash: str
     """SHA-256 over the encoded record, in hexadecimal digits."""
     op: Op
     run_id: str
     origin: Origin
-    observed_at: datetime
+    observed_at: Instant
     changed_fields: Sequence[str] = ()
     """Top-level fields of the record that differ from the version before; none for a first version."""
     mapping_version: str = ""

@@ -4,13 +4,14 @@ Each is the whole present state, so that only the newest of a type needs to arri
 administration's currency unless another one is named beside them.
 """
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 from connector.domain import events
+from connector.domain.events import Instant
 from connector.domain.records import Currency
 
 FeedStatus = Literal["ok", "partial", "stale", "failed", "auth_error", "rate_limited", "held"]
@@ -38,8 +39,8 @@ class FeedState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     status: FeedStatus
-    last_success_at: datetime | None = None
-    last_attempt_at: datetime | None = None
+    last_success_at: Instant | None = None
+    last_attempt_at: Instant | None = None
     rows: int = 0
     reason: str = ""
 
@@ -71,7 +72,7 @@ class Freshness(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Imported by the package and not booked. None: the package does not tell."""
     unallocated_receipts: Receipts | None = None
     """Booked on a customer and not matched."""
-    ledger_read_at: datetime
+    ledger_read_at: Instant
     streams: tuple[FeedState, ...] = ()
     control_total: ControlTotal | None = None
 
@@ -80,8 +81,8 @@ class SyncCompleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run came to its end and everything it found was sent before this event."""
 
     run_id: str
-    started_at: datetime
-    finished_at: datetime
+    started_at: Instant
+    finished_at: Instant
     outcome: Literal["ok", "partial"]
     created: int = 0
     changed: int = 0
@@ -122,7 +123,7 @@ class Reconciliation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     matches: bool
     control_total: ControlTotal
-    ledger_read_at: datetime
+    ledger_read_at: Instant
 
 
 class Linked(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,7 +134,7 @@ class Linked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str
     currency: Currency
     time_zone: str
-    linked_at: datetime
+    linked_at: Instant
 
 
 class ReauthRequired(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,7 +143,7 @@ class ReauthRequired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     package: str
     administration: str
     reason: str
-    since: datetime
+    since: Instant
 
 
 class Signal(NamedTuple):

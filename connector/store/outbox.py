@@ -4,7 +4,8 @@ The events of one connection and ordering key form a *lane*; the order within it
 
 * Within a lane nothing is claimed behind an event that waits or is dead.
 * Of one entity at most one version is under way, also when its versions lie in different lanes.
-* A barrier is claimed only when every earlier event of its connection is delivered or superseded.
+* A barrier is claimed only when every earlier event of its connection is delivered or superseded. Meanwhile it holds
+  nobody: what a person must know does not wait behind it.
 
 One process at a time delivers to a destination (`connector.store.destinations`), so a claim needs no owner.
 """
@@ -194,7 +195,8 @@ def _choose(
         if lane in passed:
             continue
         if row.behind or (row.refused and count):
-            passed.add(lane)
+            if not row.barrier:
+                passed.add(lane)
             continue
         if count and size + row.size > limit_bytes:
             return
@@ -248,6 +250,7 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
             OUTBOX.c.id,
             OUTBOX.c.connection_id,
             OUTBOX.c.ordering_key,
+            OUTBOX.c.barrier,
             OUTBOX.c.refused,
             sa.func.length(OUTBOX.c.body).label("size"),
             behind.label("behind"),

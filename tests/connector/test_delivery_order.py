@@ -189,7 +189,8 @@ class DeliveryOrder(RuleBasedStateMachine):
                 if other.position >= mine.position or event_id in self.acknowledged | given_up:
                     continue
                 assert other.entity != mine.entity, "an older version of the entity is still under way"
-                assert other.key != mine.key or event_id in earlier, "an earlier event of the key was overtaken"
+                held = other.key == mine.key and not other.barrier
+                assert not held or event_id in earlier, "an earlier event of the key was overtaken"
                 assert not mine.barrier, "a barrier passed an earlier event"
             earlier.add(event.event_id)
 

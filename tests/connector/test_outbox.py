@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from connector.domain.events import FRESHNESS, SYNC_COMPLETED, event_id
+from connector.domain.events import FRESHNESS, REAUTH_REQUIRED, SYNC_COMPLETED, event_id
 from connector.store import backlog, connections, outbox
 from connector.store.backlog import Selection
 from connector.store.engine import Store
@@ -218,6 +218,13 @@ def test_a_barrier_waits_for_everything_before_it_of_its_connection_only(store: 
     assert backlog.replay(store, Selection(dead_only=True)) == 1
     mark(store, claim(store), "delivered")
     assert [event.type for event in claim(store)] == [FRESHNESS]
+
+
+def test_a_barrier_that_waits_does_not_keep_back_what_a_person_must_know(store: Store, acme: int) -> None:
+    write(store, acme, invoice("i"), barrier(1))
+    mark(store, claim(store), "dead")
+    write(store, acme, msgspec.structs.replace(barrier(2, REAUTH_REQUIRED), barrier=False))
+    assert [event.type for event in claim(store)] == [REAUTH_REQUIRED]
 
 
 def test_an_event_that_was_refused_travels_alone(store: Store, acme: int) -> None:
