@@ -500,20 +500,16 @@ async def test_a_bad_certificate_is_never_accepted(tmp_path: Path, host: str, ex
     """B14: one attempt, no credentials sent, and a reason of its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path, host, expired=expired))
-    heard: list[bytes] = []
+    heard: list[str] = []
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.read())
-        writer.close()
+    async def listen(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append("a request")
 
-    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
-    async with server:
-        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with to(url) as bench:
-            with pytest.raises(SourceDown, match="certificate is not valid"):
-                await bench.client.get(url)
+    async with serve_raw(listen, tls=context) as url, to(url) as bench:
+        with pytest.raises(SourceDown, match="certificate is not valid"):
+            await bench.client.get(url)
     assert bench.budget.acquired == 1
-    assert b"".join(heard) == b""
+    assert not heard
 
 
 def self_signed(folder: Path, host: str, *, expired: bool) -> Path:
