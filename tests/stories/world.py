@@ -1,0 +1,293 @@
+"""A whole world in one process: simulated books, the program on a real database, and the reference receiver.
+
+The simulator and the receiver answer on real sockets of one event loop (`Town`), which outlives the worlds. A `World`
+is one connection in it, with a clock that stands still until moved and a process that can die at any transaction.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+import httpx
+import sqlalchemy as sa
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
+from adapters.simulation import generate
+from connector import config, mirror
+from connector.adapter import packages
+from connector.cycle import Progress
+from connector.delivery import Deliverer, DeliveryReport
+from connector.outcome import CycleReport
+from connector.receiver import Receiver
+from connector.runtime import Runtime
+from connector.store import backlog, connections, destinations
+from connector.store.engine import Store, open_store
+from connector.store.tables import Base
+from connector.store.tokens import NEEDS_REAUTH
+from connector.vault import generate_key_file
+from tests.clocks import ManualClock
+from tests.servers import serve
+
+NAME = "acme"
+DESTINATION = "backend"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
+CONFIG = """
+[store]
+url = "{url}"
+[secrets]
+key_file = "connector.key"
+[apps.exactonline]
+client_id = "{client_id}"
+client_secret_env = "CLIENT_SECRET"
+calls_per_minute = 100000
+calls_per_day = 1000000
+[destinations.backend]
+type = "webhook"
+url = "{receiver}/events"
+secret_env = "WEBHOOK_SECRET"
+allow_private = true
+[[connections]]
+name = "acme"
+package = "exactonline"
+administration = "{administration}"
+destination = "backend"
+base_url = "{simulator}"
+"""
+
+
+class Crash(BaseException):
+    """The process is gone: nothing of ours runs any more."""
+
+
+class Mortal(Store):
+    """A database whose process dies at a chosen write transaction and then stays dead."""
+
+    left: int | None = None
+    """Transactions until then; None lives."""
+    place = "before"
+    """before | inside (rolled back) | after (committed)"""
+    dead = False
+
+    def die(self, *, at: int, place: str) -> None:
+        self.left, self.place = at, place
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        self._check()
+        last = self._last()
+        self._end(last and self.place == "before")
+        with super().write() as connection:
+            yield connection
+            self._end(last and self.place == "inside")
+        self._end(last)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        self._check()
+        with super().read() as connection:
+            yield connection
+
+    def _last(self) -> bool:
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left <= 0
+
+    def _end(self, now: bool) -> None:
+        self.dead = self.dead or now
+        self._check()
+
+    def _check(self) -> None:
+        if self.dead:
+            raise Crash
+
+
+class Door:
+    """A socket's application, which can be exchanged; acts happen right before a chosen request is answered."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+        self.requests = 0
+        self.acts: dict[int, Callable[[], None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        self.requests += 1
+        if act := self.acts.pop(self.requests, None):
+            act()
+        await self.app(scope, receive, send)
+
+    def after(self, requests: int, act: Callable[[], None]) -> None:
+        self.acts[self.requests + requests] = act
+
+
+class Town:
+    """One event loop with two sockets: the package's and the dunning backend's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.package, self.backend = Door(), Door()
+        self._runner = asyncio.Runner()
+        self._stack = contextlib.AsyncExitStack()
+        self.package_url = self.run(self._stack.enter_async_context(serve(self.package)))
+        self.backend_url = self.run(self._stack.enter_async_context(serve(self.backend)))
+        generate_key_file(folder / "connector.key")
+
+    def run(self, work: Any) -> Any:
+        return self._runner.run(work)
+
+    def close(self) -> None:
+        self.run(self._stack.aclose())
+        self._runner.close()
+
+
+@dataclass
+class World:
+    """One connection: empty database, books nobody has read yet, linked."""
+
+    town: Town
+    url: str
+    seed: int = 0
+    customers: int = 4
+    invoices: int = 8
+    clock: ManualClock = field(default_factory=ManualClock)
+    deaths: int = 0
+
+    def __post_init__(self) -> None:
+        today = self.clock.now().astimezone(ZoneInfo("Europe/Amsterdam")).date()
+        books = generate(seed=self.seed, customers=self.customers, invoices=self.invoices, today=today)
+        limits = SimulatorSettings(minute_limit=10**6, day_limit=10**6, auto_approve=True)
+        self.simulator: ExactSimulator = create(books, self.clock, limits)
+        self.receiver = Receiver([SECRET], clock=self.clock)
+        self.town.package.app, self.town.backend.app = self.simulator.app, self.receiver.app
+        self.town.package.acts.clear()
+        self._empty()
+        self.settings = self._configure()
+        self.start()
+        self.town.run(self._link())
+
+    # the process
+
+    def start(self) -> None:
+        """A new process on the same database."""
+        self.runtime = Runtime.open(self.settings, packages(), self.clock)
+        self.store = self.runtime.store = Mortal(self.runtime.store.engine)
+        self._destinations = self.runtime.destinations()
+        self._deliverer = Deliverer(
+            self.store, self._destinations, self.clock, owner=self.runtime.owner, rng=random.Random(self.seed)
+        )
+
+    def stop(self) -> None:
+        """Whatever state it is in, the process is gone afterwards."""
+
+        async def close() -> None:
+            for destination in self._destinations.values():
+                await destination.close()
+            if not self.store.dead:
+                await self.runtime.close()
+
+        self.town.run(close())
+        self.store.engine.dispose()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def dying(self, work: Callable[[], object], *, at: int, place: str) -> bool:
+        """Do some work in a process that dies at its n-th write; a new one has started when it did."""
+        self.store.die(at=at, place=place)
+        try:
+            work()
+        except Crash:
+            self.deaths += 1
+            self.restart()
+            return True
+        self.store.left = None
+        return False
+
+    # its work
+
+    def cycle(self, **options: Any) -> CycleReport:
+        async def run() -> CycleReport:
+            rng = random.Random(self.seed)
+            async with self.runtime.cycle(NAME, progress=Progress(), rng=rng, **options) as cycle:
+                return await cycle.run()
+
+        report: CycleReport = self.town.run(run())
+        if report.outcome == "bug":
+            raise AssertionError("a cycle ended as a bug") from report.error
+        return report
+
+    def deliver(self) -> DeliveryReport:
+        report: DeliveryReport = self.town.run(self._deliverer.deliver_once(DESTINATION))
+        return report
+
+    # a person
+
+    def reconnect(self) -> bool:
+        """Sign in again if the program says that somebody must; says whether it was so."""
+        token = self.runtime.token_store.get(connections.find(self.store, NAME).id)
+        if token is not None and token.status != NEEDS_REAUTH:
+            return False
+        self.town.run(self._link())
+        return True
+
+    def tend(self) -> None:
+        """What an operator does after an outage: resume the destination, send again what was refused."""
+        destinations.resume(self.store, DESTINATION)
+        backlog.replay(self.store, backlog.Selection(dead_only=True))
+
+    # what came of it
+
+    @property
+    def source(self) -> str:
+        return connections.find(self.store, NAME).source
+
+    def mirror(self) -> dict[str, Any]:
+        """What the receiver holds; empty while nothing has arrived."""
+        shown: dict[str, Any] = self.receiver.mirror().get(self.source, {"invoices": {}, "payments": {}})
+        return shown
+
+    def differences(self) -> list[str]:
+        return mirror.differences(self.mirror(), self.simulator.books.truth())
+
+    def close(self) -> None:
+        self.stop()
+
+    async def _link(self) -> None:
+        authorizer = self.runtime.authorizer()
+        address = await authorizer.begin(connections.find(self.store, NAME).id, self.runtime.redirect_uri)
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            answer = await browser.get(address)
+        query = parse_qs(urlsplit(answer.headers["location"]).query)
+        await self.runtime.signed_in(await authorizer.complete(query["state"][0], code=query["code"][0]))
+
+    def _empty(self) -> None:
+        store = open_store(self.url)
+        with store.write() as connection:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+        store.close()
+
+    def _configure(self) -> config.Settings:
+        file = self.town.folder / "config.toml"
+        file.write_text(
+            CONFIG.format(
+                url=self.url,
+                client_id=self.simulator.settings.client_id,
+                receiver=self.town.backend_url,
+                simulator=self.town.package_url,
+                administration=self.simulator.division,
+            )
+        )
+        environ = {"CLIENT_SECRET": self.simulator.settings.client_secret, "WEBHOOK_SECRET": SECRET}
+        return config.load(file, {name: package.options for name, package in packages().items()}, environ)
