@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from inspect import signature
 from random import Random
 from typing import Any
 
@@ -54,8 +55,11 @@ class Bookkeeper:
         if act is None:
             raise BookkeepingError(f"no act {name!r}; there are: {', '.join(self.names)}")
         try:
+            signature(act).bind(**args)
             return act(**args)
-        except TypeError as error:
+        except BookkeepingError:
+            raise
+        except (TypeError, ValueError) as error:
             raise BookkeepingError(f"{name}: {error}") from error
 
     def random_action(self, rng: Random | None = None) -> Done:
@@ -102,16 +106,8 @@ class Bookkeeper:
 
     def do_pay_many(self, customer: str | None = None) -> Done:
         """Pay several invoices with one lump sum."""
-        first = self._choose.charge(customer=customer)
-        of = [
-            (item, item.open)
-            for item in self._books.matching.of_customer[first.customer.id].values()
-            if item.open > 0
-            and item.line.account is first.line.account
-            and item.line.entry.currency == first.line.entry.currency
-        ][:5]
-        if len(of) < 2:
-            raise BookkeepingError("nobody has several invoices open")
+        items = self._choose.several(customer)
+        first, of = items[0], [(item, item.open) for item in items]
         total = sum((part for _, part in of), Decimal(0))
         receipt = self._books.cash.receive(first.customer, total, of=of)
         numbers = ", ".join(str(item.number) for item, _ in of)
@@ -268,7 +264,7 @@ class Bookkeeper:
 
     def do_edit_amount(self, item: str | None = None, amount: str | None = None) -> Done:
         charge = self._choose.unmatched(item)
-        total = Decimal(amount) if amount else cents(charge.total * self._rng.choice((2, 3, 5)) / 4)
+        total = self._choose.amount(amount) if amount else cents(charge.total * self._rng.choice((2, 3, 5)) / 4)
         self._books.corrections.edit_amount(charge, total)
         return _done(f"{charge.number} of {_whose(charge)} was changed to {_money(total, charge)}", charge)
 

@@ -1,5 +1,6 @@
 """How a bookkeeper finds something to work on when nobody says what."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
@@ -43,7 +44,6 @@ class Choices:
         self,
         item: str | None = None,
         *,
-        customer: str | None = None,
         kinds: frozenset[ItemKind] = CHARGES,
         least: Decimal = Decimal(0),
     ) -> Item:
@@ -53,9 +53,19 @@ class Choices:
             if found.open <= least:
                 raise BookkeepingError(f"item {found.number} has {found.open} open")
             return found
-        return self.pick(
-            lambda item: item.open > least and item.kind in kinds and (customer is None or item.customer.id == customer)
-        )
+        return self.pick(lambda item: item.open > least and item.kind in kinds)
+
+    def several(self, customer: str | None) -> list[Item]:
+        """A handful of charges that one payment can close."""
+        together: defaultdict[tuple[str, str, str], list[Item]] = defaultdict(list)
+        for item in self._books.matching.open.values():
+            if item.open > 0 and customer in {None, item.customer.id}:
+                key = item.customer.id, item.line.account.code, item.line.entry.currency
+                together[key].append(item)
+        groups = [items for items in together.values() if len(items) > 1]
+        if not groups:
+            raise BookkeepingError("nobody has several invoices open")
+        return self._rng.choice(groups)[:5]
 
     def collectable(self, item: str | None) -> Item:
         if item is not None:
@@ -82,11 +92,16 @@ class Choices:
         return self._rng.choice(debtors)
 
     def amount(self, amount: str | None) -> Decimal:
-        return cents(Decimal(amount)) if amount else Decimal(self._rng.randrange(1_000, 250_000)) / 100
+        if amount is None:
+            return Decimal(self._rng.randrange(1_000, 250_000)) / 100
+        try:
+            return cents(Decimal(amount))
+        except ArithmeticError as error:
+            raise BookkeepingError(f"{amount!r} is not an amount") from error
 
     def some_of(self, whole: Decimal, amount: str | None) -> Decimal:
         """The amount asked for, or a part of the whole that leaves something."""
-        part = cents(Decimal(amount)) if amount else cents(whole * self._rng.randrange(1, 10) / 10)
+        part = self.amount(amount) if amount else cents(whole * self._rng.randrange(1, 10) / 10)
         if not 0 < part <= whole:
             raise BookkeepingError(f"{part} is not a part of {whole}")
         return part

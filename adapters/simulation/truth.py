@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from adapters.simulation.ledger import cents
 from adapters.simulation.matching import Item
 from adapters.simulation.relations import AddressKind, Customer, Role
 
@@ -34,8 +35,8 @@ def truth(books: "Books") -> dict[str, Any]:
         },
         "customers": {customer.id: _customer(customer) for customer in debtors},
         "items": {item.id: _item(item) for item in matching.items.values()},
-        "receivable_balance": str(balance),
-        "unassigned_balance": str(books.receivable_balance - balance),
+        "receivable_balance": _amount(balance),
+        "unassigned_balance": _amount(books.receivable_balance - balance),
     }
 
 
@@ -67,14 +68,18 @@ def _item(item: Item) -> dict[str, Any]:
         "currency": entry.currency,
         "date": entry.on.isoformat(),
         "due_date": item.due_date.isoformat(),
-        "total": str(item.total),
-        "open": str(item.open),
-        "base_total": str(item.line.base),
-        "base_open": str(item.base_open),
+        "total": _amount(item.total),
+        "open": _amount(item.open),
+        "base_total": _amount(item.line.base),
+        "base_open": _amount(item.base_open),
         "settled_by": [
-            {"item": part.item.id, "kind": part.item.kind.value, "amount": str(part.amount)}
+            {"item": part.item.id, "kind": part.item.kind.value, "amount": _amount(part.amount)}
             for match in item.matches
             for part in match.parts
             if part.item is not item
         ],
     }
+
+
+def _amount(amount: Decimal) -> str:
+    return str(cents(amount))
