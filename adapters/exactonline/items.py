@@ -39,7 +39,10 @@ class Slice(NamedTuple):
     amount: Decimal
     base: Decimal
     names: int | None
-    """The invoice number it carries of another item: given only when it was matched with that one (sheet 8.6)."""
+    """The invoice number its term carries of another item: given when it was matched with that one only (sheet 8.6)."""
+    mentions: int | None
+    """The invoice number in the ledger line: what the booking was meant for, whatever it was matched with since.
+    An adjustment is booked for its match, so there the two are the same."""
     reference: str | None
     until: str | None
     """Items matched with one another carry the same end date."""
@@ -174,20 +177,22 @@ def _booked(amount: str | None, open_: Decimal) -> Decimal:
 
 def _slices(item: Item, books: Books, *, foreign: bool) -> Iterator[Slice]:
     line = item.line or _NOTHING
-    own = line.get("EntryNumber") if item.type in _DOCUMENTS else None
     for term in item.terms:
         if term["Status"] < OPEN_BELOW:
             continue
         base = books.sign * Decimal(term["AmountDC"])
-        names = term.get("InvoiceNumber") or line.get("InvoiceNumber")
-        if item.type in _DOCUMENTS and names == (own or term.get("EntryNumber")):
-            names = None
+        own = line.get("EntryNumber") or term.get("EntryNumber") if item.type in _DOCUMENTS else None
+        names, mentions = term.get("InvoiceNumber"), line.get("InvoiceNumber")
+        if names is None and item.type in ADJUSTING:
+            names = mentions
         yield Slice(
             amount=books.sign * _foreign(term) if foreign else base,
             base=base,
-            names=names,
+            names=None if names == own else names,
+            mentions=None if mentions == own else mentions,
             reference=(term.get("YourRef") or line.get("YourRef")) if item.money else None,
             until=term.get("EndDate"),
         )
     if not item.terms:
-        yield Slice(item.total, item.base_total, line.get("InvoiceNumber"), None, None)
+        named = line.get("InvoiceNumber")
+        yield Slice(item.total, item.base_total, names=named, mentions=named, reference=None, until=None)

@@ -11,6 +11,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from adapters.exactonline.items import (
     ADJUSTING,
     CREDIT,
@@ -50,16 +52,21 @@ class Settled:
 def settle(items: Sequence[Item]) -> Settled:
     """Explain for every document why its open amount differs from its total.
 
-    The settlements of a document add up to exactly that difference, in both currencies.
+    The settlements of a document add up to exactly that difference, in both currencies. What fits to the cent is
+    paired before what leaves a rest.
     """
-    result = Settled()
-    matcher = _Matcher(items, result)
-    left = [pair for item in items if _settles(item) for pair in matcher.by_name(item)]
-    matcher.by_amount(left)
+    matcher = _Matcher(items)
+    matcher.by_name(exactly=True)
+    matcher.by_name(exactly=False)
+    matcher.absorb()
+    matcher.by_mention(exactly=True)
+    matcher.by_amount()
+    matcher.by_mention(exactly=False)
     for item in items:
-        if not item.money and item.id not in result.absorbed:
-            result.by_item[item.id] += _remainder(item, result.by_item[item.id])
-    return result
+        if not item.money and item.id not in matcher.result.absorbed:
+            known = matcher.result.by_item[item.id]
+            known += list(_remainder(item, known))
+    return matcher.result
 
 
 def status(item: Item, settlements: Sequence[Settlement]) -> PaymentStatus:
@@ -84,12 +91,18 @@ def _settles(item: Item) -> bool:
 
 
 class _Matcher:
-    def __init__(self, items: Sequence[Item], result: Settled) -> None:
-        self._result = result
+    """Pairs slices with the documents that they settled, from the best evidence down."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.result = Settled()
         self._need: dict[str, tuple[Decimal, Decimal]] = {}
+        """What of a document's settled amount is not explained yet, in both currencies."""
         self._targets: list[Item] = []
         self._by_number: defaultdict[int, list[Item]] = defaultdict(list)
         self._by_reference: defaultdict[str, list[Item]] = defaultdict(list)
+        self._left = [(item, part) for item in items if _settles(item) for part in item.slices]
+        self._named: defaultdict[str, set[str]] = defaultdict(set)
+        """Adjustment -> the documents that its slices name."""
         for item in items:
             if item.money or not item.terms or not (item.settled or item.base_settled):
                 continue
@@ -100,30 +113,36 @@ class _Matcher:
             if item.reference is not None:
                 self._by_reference[item.reference].append(item)
 
-    def by_name(self, item: Item) -> Iterator[tuple[Item, Slice]]:
-        """Settle what the slices of an item name; yields the slices that name nothing to be found."""
-        found = [(part, self._named(item, part)) for part in item.slices]
-        targets = {target.id for _, target in found if target is not None}
-        absorbed = item.type in ADJUSTING and item.closed and len(targets) == 1 and all(target for _, target in found)
-        if absorbed:
-            self._result.absorbed.add(item.id)
-        for part, target in found:
-            if target is None:
-                yield item, part
-            else:
-                self._settle(target, item, part, derived=False, absorbed=absorbed)
+    def by_name(self, *, exactly: bool) -> None:
+        """Settle what a slice names: the package filled it in when it matched the two (sheet 8.6, step 1)."""
+        self._left = [(item, part) for item, part in self._left if not self._settle_named(item, part, exactly=exactly)]
 
-    def by_amount(self, left: Sequence[tuple[Item, Slice]]) -> None:
+    def absorb(self) -> None:
+        """Adjustments that did nothing but close the one document they name are no documents of their own."""
+        rest = {item.id for item, _ in self._left}
+        for item_id, targets in self._named.items():
+            if item_id not in rest and len(targets) == 1:
+                self.result.absorbed.add(item_id)
+                self.result.by_item.pop(item_id, None)
+        for known in self.result.by_item.values():
+            known[:] = [replace(one, source=None) if one.source in self.result.absorbed else one for one in known]
+
+    def by_mention(self, *, exactly: bool) -> None:
+        """Settle what a booking speaks of, when nothing contradicts it (sheet 8.6, step 2)."""
+        self._left = [
+            (item, part) for item, part in self._left if not self._settle_mentioned(item, part, exactly=exactly)
+        ]
+
+    def by_amount(self) -> None:
         """Pair by equal amount and end date where there is one candidate on either side (sheet 8.6, step 4)."""
         parts: defaultdict[tuple[str, Decimal, str | None], list[tuple[Item, Slice]]] = defaultdict(list)
         wants: defaultdict[tuple[str, Decimal, str | None], list[Item]] = defaultdict(list)
-        for item, part in left:
-            if item.id in self._need and not self._need[item.id][0]:
-                continue
-            parts[item.currency, part.amount, part.until].append((item, part))
+        for item, part in self._left:
+            if item.id not in self._need or self._need[item.id][0]:
+                parts[item.currency, part.amount, part.until].append((item, part))
         for target in self._targets:
             amount = self._need[target.id][0]
-            if amount and target.id not in self._result.absorbed:
+            if amount and target.id not in self.result.absorbed:
                 for until in {part.until for part in target.slices}:
                     wants[target.currency, amount, until].append(target)
         for key, candidates in parts.items():
@@ -131,25 +150,50 @@ class _Matcher:
             if len(candidates) == 1 and len(targets) == 1:
                 (item, part), target = candidates[0], targets[0]
                 if target is not item and self._need[target.id][0] == part.amount:
-                    self._settle(target, item, part, derived=True, absorbed=False)
+                    self._settle(target, item, part, derived=True)
+                    self._left.remove((item, part))
 
-    def _named(self, item: Item, part: Slice) -> Item | None:
+    def _settle_named(self, item: Item, part: Slice, *, exactly: bool) -> bool:
         found = self._by_number.get(part.names, []) if part.names is not None else []
+        target = self._only(found, item, part)
+        if target is None or (exactly and self._need[target.id][0] != part.amount):
+            return False
+        self._settle(target, item, part, derived=False)
+        if item.type in ADJUSTING and item.closed:
+            self._named[item.id].add(target.id)
+        return True
+
+    def _settle_mentioned(self, item: Item, part: Slice, *, exactly: bool) -> bool:
+        found = self._by_number.get(part.mentions, []) if part.mentions is not None else []
         if not found and part.reference is not None:
             found = self._by_reference.get(part.reference, [])
+        target = self._only(found, item, part)
+        if target is None:
+            return False
+        need = abs(self._need[target.id][0])
+        if abs(part.amount) > need or (exactly and abs(part.amount) != need):
+            return False
+        self._settle(target, item, part, derived=True)
+        return True
+
+    def _only(self, found: Sequence[Item], item: Item, part: Slice) -> Item | None:
+        """The one candidate that this slice can have settled; adjustments give way to real documents."""
         fitting = [target for target in found if target is not item and self._fits(target, item, part)]
         real = [target for target in fitting if target.type not in ADJUSTING] or fitting
         return real[0] if len(real) == 1 else None
 
     def _fits(self, target: Item, item: Item, part: Slice) -> bool:
-        if target.id in self._result.absorbed:
+        if target.id in self.result.absorbed:
+            return False
+        together = {other.until for other in target.slices}
+        if part.until is not None and None not in together and part.until not in together:
             return False
         if item.type == EXCHANGE_DIFFERENCE:
             return True
         need = self._need[target.id][0]
         return target.currency == item.currency and need * part.amount > 0
 
-    def _settle(self, target: Item, item: Item, part: Slice, *, derived: bool, absorbed: bool) -> None:
+    def _settle(self, target: Item, item: Item, part: Slice, *, derived: bool) -> None:
         need, base_need = self._need[target.id]
         amount, base = part.amount, part.base
         if item.type == EXCHANGE_DIFFERENCE:
@@ -158,25 +202,20 @@ class _Matcher:
             amount, base, derived = need, base_need, True
         self._need[target.id] = (need - amount, base_need - base)
         kind: SettlementKind = "payment" if item.money else _KINDS.get(item.type, "unknown")
-        day = date.fromisoformat(item.day) if item.day else None
-        self._result.by_item[target.id].append(
-            Settlement(
-                kind=kind,
-                amount=amount,
-                base_amount=base,
-                settled_on=day,
-                source=None if absorbed else item.id,
-                derived=derived,
-            )
+        settlement = Settlement(
+            kind=kind,
+            amount=amount,
+            base_amount=base,
+            settled_on=date.fromisoformat(item.day) if item.day else None,
+            source=item.id,
+            derived=derived,
         )
-        if not item.money and not absorbed and item.id in self._need:
+        self.result.by_item[target.id].append(settlement)
+        if not item.money and item.id in self._need:
             own, base_own = self._need[item.id]
             self._need[item.id] = (own + amount, base_own + base)
-            self._result.by_item[item.id].append(
-                Settlement(
-                    kind=kind, amount=-amount, base_amount=-base, settled_on=day, source=target.id, derived=derived
-                )
-            )
+            mirrored = replace(settlement, amount=-amount, base_amount=-base, source=target.id)
+            self.result.by_item[item.id].append(mirrored)
 
 
 def _remainder(item: Item, known: Sequence[Settlement]) -> Iterator[Settlement]:
