@@ -20,6 +20,7 @@ from connector.domain import events
 from connector.domain.money import ZERO, to_minor
 from connector.domain.records import ENTITIES, Customer, Entity, Invoice, Payment, Record
 from connector.errors import BadRecord
+from connector.failpoints import failpoint
 from connector.store import connections, groups, outbox, quarantine, records, rows
 from connector.store.connections import Lease
 from connector.store.engine import Store
@@ -119,6 +120,7 @@ class Assembly:
                 new_events += [self._event(change, stored.get(change.external_id), now) for change in planned]
                 records.move(connection, connection_id, entity, moved(made, stored))
             records.write(connection, self.store, connection_id, changes, now)
+            failpoint("records.in_tx")
             self._quarantine(connection, results, now)
             outbox.append(
                 connection,
@@ -129,6 +131,7 @@ class Assembly:
                 now=now,
             )
             groups.assembled(connection, connection_id, {key: self._totals(result) for key, result in results.items()})
+        failpoint("records.after_commit")
         self.tally.count(changes, groups=len(keys), records=sum(map(len, produced.values())))
         return len(keys)
 

@@ -12,6 +12,7 @@ from connector import evidence
 from connector.adapter import Adapter, BadRow, Feed, Package, Page, References, Removal
 from connector.clock import Clock
 from connector.errors import SchemaDrift
+from connector.failpoints import failpoint
 from connector.store import connections, feeds, groups, quarantine, rows
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
@@ -67,11 +68,13 @@ class Reader:
         if renumbered:
             await asyncio.to_thread(self._forget_versions, feed.fills)
         async for page in self.adapter.read(feed, state.cursor, references):
+            failpoint("page.after_fetch")
             check_drift(feed, page)
             state = msgspec.structs.replace(
                 state, cursor=page.cursor, rows=state.rows + len(page.rows), attempted_at=self.clock.now()
             )
             await asyncio.to_thread(self._commit, page, state)
+            failpoint("page.after_commit")
             report.pages += 1
             report.rows += len(page.rows)
             report.bad += len(page.bad)
@@ -119,6 +122,7 @@ class Reader:
             verdict = evidence.weigh(feed.fills, chunk, answer)
             await asyncio.to_thread(self._commit, Page(cursor=None, rows=verdict.found, bad=verdict.bad), None)
             report.looked_up += len(chunk)
+            failpoint("sweep.mid")
             gone += verdict.gone
         if not self.accept_removals:
             evidence.check_size(len(gone), stored, kind=feed.fills, connection=self.connection.name)
@@ -142,10 +146,12 @@ class Reader:
                 quiet=self.package.quiet,
             )
             touched |= rows.remove(connection, connection_id, page.removals, quiet=self.package.quiet)
+            failpoint("page.in_tx")
             groups.touch(connection, self.store, connection_id, touched)
             self._quarantine(connection, page, now)
             if state is not None:
                 feeds.put(connection, self.store, connection_id, state)
+            failpoint("page.before_commit")
 
     def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> None:
         good: dict[str, list[str]] = {}

@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from connector.errors import ConfigurationError, StoreUnavailable
+from connector.failpoints import failpoint
 
 BUSY_TIMEOUT_MS = 10_000
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -196,3 +197,4 @@ def _upgrade(store: Store, *, migrate: bool) -> None:
     with store.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        failpoint("migrate.mid")
