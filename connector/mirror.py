@@ -76,7 +76,7 @@ def _mirrored(mirror: Json) -> dict[tuple[str, str], _Item]:
     kinds = (("invoice", mirror["invoices"], AMOUNTS, 1), ("payment", mirror["payments"], OF_PAYMENT, -1))
     return {
         (kind, external_id): _Item(
-            item["customer"], item["currency"], tuple(sign * Decimal(item[name]) for name in names)
+            item["customer"], item["currency"], tuple(sign * Decimal(item[name]) + ZERO for name in names)
         )
         for kind, items, names, sign in kinds
         for external_id, item in items.items()
