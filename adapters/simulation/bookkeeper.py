@@ -18,7 +18,7 @@ from adapters.simulation.ledger import (
     EntryKind,
     cents,
 )
-from adapters.simulation.matching import Collection, Item, ItemKind
+from adapters.simulation.matching import Item, ItemKind
 from adapters.simulation.relations import AddressKind, Role
 
 
@@ -185,19 +185,22 @@ class Bookkeeper:
         return _done(f"sent {charge.number} of {_whose(charge)} for collection in batch {batch}", charge)
 
     def do_direct_debit_collect(self, item: str | None = None) -> Done:
-        charge = self._choose.item(item) if item else self._choose.pick(lambda item: item.collection is Collection.SENT)
+        charge = self._choose.item(item) if item else self._choose.debit(collected=False)
         receipt = self._books.cash.collect(charge)
         return _done(f"the collection of {charge.number} came in", charge, receipt)
 
-    def do_direct_debit_return(self, item: str | None = None) -> Done:
-        """Bring back a debit that was sent or, asked for by id, one that was already collected."""
-        charge = self._choose.item(item) if item else self._choose.pick(lambda item: item.collection is Collection.SENT)
+    def do_direct_debit_return(self, item: str | None = None, *, collected: bool = False) -> Done:
+        """Bring back a debit that was sent or one that was already collected."""
+        charge = self._choose.item(item) if item else self._choose.debit(collected=collected)
         refund = self._books.cash.return_direct_debit(charge)
         return _done(
             f"{_whose(charge)}'s bank returned the collection of {charge.number}",
             charge,
             *([refund] if refund else []),
         )
+
+    def do_direct_debit_return_collected(self, item: str | None = None) -> Done:
+        return self.do_direct_debit_return(item, collected=True)
 
     # charges
 

@@ -7,7 +7,7 @@ from random import Random
 
 from adapters.simulation.books import Books
 from adapters.simulation.ledger import BookkeepingError, cents
-from adapters.simulation.matching import Item, ItemKind
+from adapters.simulation.matching import Collection, Item, ItemKind
 from adapters.simulation.relations import Customer, Role
 
 CHARGES = frozenset({ItemKind.INVOICE, ItemKind.OPENING_BALANCE, ItemKind.JOURNAL})
@@ -71,6 +71,19 @@ class Choices:
         if item is not None:
             return self.item(item)
         return self.pick(lambda item: item.open > 0 and item.collection is None and item.customer.mandate is not None)
+
+    def debit(self, *, collected: bool) -> Item:
+        """A charge whose direct debit is on its way, or one whose money came in."""
+        if not collected:
+            return self.pick(lambda item: item.collection is Collection.SENT)
+        return self.pick(
+            lambda item: (
+                item.kind is ItemKind.INVOICE
+                and item.customer.mandate is not None
+                and any(part.item.kind is ItemKind.RECEIPT for match in item.matches for part in match.parts)
+            ),
+            settled=True,
+        )
 
     def unmatched(self, item: str | None) -> Item:
         if item is not None:

@@ -30,6 +30,14 @@ def line_number(line: Line) -> int:
     return line.position if kind is EntryKind.CASH_FLOW else line.position + 1
 
 
+def offset(line: Line) -> str | None:
+    """The other line of a bank or cash pair."""
+    lines = line.entry.lines
+    if line.entry.kind is not EntryKind.CASH_FLOW or len(lines) != 2:
+        return None
+    return lines[1 - line.position].id
+
+
 def entry_status(world: World, on: date) -> int:
     """20 until the period is closed; says nothing about payment."""
     today = world.books.today
@@ -68,6 +76,7 @@ def transaction_lines(world: World) -> Columns:
         "PaymentReference": lambda row: row.entry.payment_reference,
         "OrderNumber": lambda row: row.entry.order_number,
         "Description": lambda row: row.text,
+        "OffsetID": offset,
         "PaymentDiscountAmount": lambda row: row.discount,
         "VATCode": lambda row: "VB " if row.account.kind is AccountKind.VAT else None,
         "Created": lambda row: local(row.entry.created),

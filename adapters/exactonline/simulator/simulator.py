@@ -42,7 +42,7 @@ class ExactSimulator:
         self.world = World(books, settings)
         self.context = Context(self.world.division)
         self.webhooks = Webhooks(self.world, self.context, clock, settings, self.violations)
-        api = Api(
+        self._api = Api(
             self.world,
             self.context,
             clock,
@@ -59,9 +59,9 @@ class ExactSimulator:
             routes=[
                 Route("/api/oauth2/auth", desk.authorize, methods=["GET"]),
                 Route("/api/oauth2/token", desk.token, methods=["POST"]),
-                Route("/api/v1/current/Me", api.me, methods=["GET"]),
-                Route("/api/v1/{division:int}/{path:path}", api.rest, methods=writes),
-                Route("/docs/SysAttachment.aspx", api.attachment, methods=["GET"]),
+                Route("/api/v1/current/Me", self._api.me, methods=["GET"]),
+                Route("/api/v1/{division:int}/{path:path}", self._api.rest, methods=writes),
+                Route("/docs/SysAttachment.aspx", self._api.attachment, methods=["GET"]),
                 *Control(self).routes(),
             ]
         )

@@ -103,6 +103,14 @@ async def test_money_on_suspense_is_nothing_on_a_debtor_until_it_is_allocated() 
         assert term["AmountDC"] == 40
 
 
+async def test_the_two_lines_of_a_receipt_name_each_other() -> None:
+    async with simulated(one_customer()) as client:
+        receipt = client.simulator.bookkeeper.perform("pay", item=await invoice(client)).ids[1]
+        lines = await client.rows("bulk/Financial/TransactionLines", filter="Type eq 40", select="ID,OffsetID")
+        bank, debtor = sorted(lines, key=lambda row: row["ID"] == receipt)
+        assert (bank["OffsetID"], debtor["OffsetID"]) == (receipt, bank["ID"])
+
+
 async def test_a_lump_sum_names_no_invoice() -> None:
     async with simulated(one_customer()) as client:
         items = [await invoice(client), await invoice(client, "50")]
