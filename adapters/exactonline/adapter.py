@@ -29,11 +29,12 @@ from connector.adapter import (
     Row,
 )
 from connector.domain.money import ZERO
-from connector.errors import PermissionLost
+from connector.errors import PermissionLost, SourceDown
 from connector.http import BadRequest, RateHeaders
 from connector.paging import next_link
 
 DAILY, HOURLY, WEEKLY = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
+_AGAIN: Final = "nothing to do: it is tried again in the next cycle"
 KEYS_IN_URL: Final = 60
 """Ids in one filter, so that an address stays below 6000 characters (sheet 3.4)."""
 
@@ -185,6 +186,7 @@ class ExactOnline:
         assert kind.sync is not None
         decoder = Decoder(kind, chart, removing=not at.whole)
         async for items, following in self._since(kind.sync, kind.select_sync(), at):
+            division.check_rows(items, self._division)
             at = at.after(items, following)
             decoded = decoder.page(items)
             yield Page(cursor=dump(at), rows=decoded.rows, removals=decoded.removals, bad=decoded.bad)
@@ -273,7 +275,11 @@ class ExactOnline:
             except BadRequest:
                 answer = await self._get(self._url(endpoint), params)
         yield answer
+        met = {resume}
         while answer.following is not None:
+            if answer.following in met:
+                raise SourceDown("the next-page links go round in a circle", where=self._url(endpoint), fix=_AGAIN)
+            met.add(answer.following)
             answer = await self._get(answer.following)
             yield answer
 

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
     sync: str | None = None
     transient: tuple[str, ...] = ()
     """Fields that are asked for but not kept."""
-    sync_only: tuple[str, ...] = ("Timestamp",)
+    sync_only: tuple[str, ...] = ("Timestamp", "Division")
     """The same for the sync endpoint alone; bulk endpoints refuse these."""
     key: str = "ID"
 
@@ -110,7 +110,7 @@ KINDS: Final[dict[str, Kind]] = {
             _TERM,
             ("ID", "Account", "Status", "AmountDC", "TransactionID"),
             "sync/Cashflow/PaymentTerms",
-            sync_only=("Timestamp", "LineType"),
+            sync_only=("Timestamp", "Division", "LineType"),
         ),
         Kind(
             "line",
@@ -257,6 +257,7 @@ KINDS: Final[dict[str, Kind]] = {
             {"ID": guid, "Document": guid, "FileName": text, "FileSize": number, "Url": text},
             ("ID", "Document"),
             "sync/Documents/DocumentAttachments",
+            sync_only=("Timestamp",),
         ),
         Kind(
             "glaccount",

@@ -103,13 +103,11 @@ async def exact_world(
                 )
 
             def act() -> str | None:
-                name = simulator.bookkeeper.random_action()
                 clock.advance(7)
                 try:
-                    simulator.bookkeeper.perform(name)
+                    return simulator.bookkeeper.random_action().sentence
                 except BookkeepingError:
                     return None
-                return str(name)
 
             world = ExactWorld(
                 package=PACKAGE,
