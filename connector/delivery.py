@@ -17,6 +17,7 @@ import structlog
 from connector.clock import Clock
 from connector.destinations import Destination
 from connector.errors import Busy, ConnectorError
+from connector.failpoints import failpoint
 from connector.judgement import Judgement, judge
 from connector.store import destinations, outbox
 from connector.store.destinations import Attempt, Health, Lease
@@ -141,6 +142,7 @@ class Deliverer:
         largest = drain.destination.batch_events
         drain.limit = 1 if drain.health.failures else largest
         while events := await asyncio.to_thread(self._claim, drain):
+            failpoint("outbox.after_claim")
             if not await self._deliver(drain, events):
                 return
             if stop.is_set():
@@ -172,6 +174,7 @@ class Deliverer:
     async def _attempt(self, drain: _Drain, batch: Sequence[Claimed]) -> Judgement:
         started, ticks = self._clock.now(), self._clock.monotonic()
         outcome = await drain.destination.send(batch)
+        failpoint("deliver.after_post")
         now = self._clock.now()
         judgement = judge(batch, outcome, drain.health, refusals=drain.refusals, now=now, rng=self._rng)
         attempt = Attempt(
@@ -187,6 +190,7 @@ class Deliverer:
             reason=outcome.reason,
         )
         await asyncio.to_thread(self._settle, drain, judgement, attempt, now)
+        failpoint("deliver.after_mark")
         drain.health = judgement.health
         if outcome.kind == "refused":
             drain.refusals += not judgement.split
@@ -218,6 +222,7 @@ class Deliverer:
             destinations.record(connection, attempt)
             destinations.fared(connection, attempt.destination, drain.health, judgement.health)
             outbox.mark(connection, judgement.marks, now)
+            failpoint("deliver.before_mark")
 
 
 def _count(report: DeliveryReport, marks: Sequence[Mark]) -> None:
