@@ -15,11 +15,12 @@ from connector.errors import SourceDown
 
 NO_GUID = "00000000-0000-0000-0000-000000000000"
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _DATE = re.compile(r"/Date\((-?\d{1,15})([+-]\d{4})?\)/")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOISE = Decimal("0.000001")
-_LIMIT = Decimal(10) ** 12
+_ZERO = Decimal(0)
+_LIMIT = 10**12
 _COUNTER_LIMIT = 2**63
 
 Decode = Callable[[Any], Any]
@@ -29,33 +30,36 @@ Decode = Callable[[Any], Any]
 def text(value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")  # noqa: TRY004 - bad data, not a bad call: one error for all
-    if "\x00" in value:
-        value = value.replace("\x00", "")
     if not value.isascii():
         value = value.encode("utf-8", "replace").decode("utf-8")
+    if "\x00" in value:
+        value = value.replace("\x00", "")
     return value.strip() or None
 
 
 def guid(value: Any) -> str | None:
-    if not isinstance(value, str) or _GUID.fullmatch(key := value.lower()) is None:
+    if not isinstance(value, str) or _GUID(key := value.lower()) is None:
         raise ValueError(f"{value!r} is not a guid")
     return None if key == NO_GUID else key
 
 
 def amount(value: Any) -> str:
     """Double noise beyond a millionth is dropped; an amount that is really finer than a cent keeps its digits."""
-    if type(value) is int and -(10**12) < value < 10**12:
+    if type(value) is Decimal:  # most amounts have one or two digits after the point and need no arithmetic
+        plain = str(value)
+        match plain[-3:].find("."):
+            case 0 if value or plain == "0.00":
+                return plain
+            case 1 if value:
+                return f"{plain}0"
+    elif type(value) is int and -_LIMIT < value < _LIMIT:
         return f"{value}.00"
-    number = value if isinstance(value, Decimal) else _number(value)
-    if not number.is_finite() or abs(number) >= _LIMIT:
+    exact = _number(value)
+    if not exact.is_finite() or abs(exact) >= _LIMIT:
         raise ValueError(f"{value!r} is not an amount")
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -2:
-        number = number.quantize(_NOISE).normalize()
-        exponent = number.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -2:
-            return f"{number:f}"
-    return f"{number:.2f}" if number else "0.00"
+    rounded = exact.quantize(_NOISE).normalize()
+    exponent = rounded.as_tuple().exponent
+    return f"{rounded:f}" if isinstance(exponent, int) and exponent < -2 else f"{rounded + _ZERO:.2f}"
 
 
 def number(value: Any) -> str:
@@ -68,10 +72,10 @@ def number(value: Any) -> str:
 
 def whole(value: Any) -> int:
     """Int16 to Int64; the largest ones come as strings."""
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise ValueError(f"{value!r} is not a whole number")  # noqa: TRY004 - as for text
-    found = int(value)
-    if found != _number(value) or abs(found) >= _COUNTER_LIMIT:
+    if type(value) is int and -_COUNTER_LIMIT < value < _COUNTER_LIMIT:
+        return value
+    exact = _number(value)
+    if not exact.is_finite() or exact != (found := int(exact)) or abs(found) >= _COUNTER_LIMIT:
         raise ValueError(f"{value!r} is not a whole number of 64 bits")
     return found
 
