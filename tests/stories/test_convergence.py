@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import hypothesis
-import pytest
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from adapters.simulation import Bookkeeper, BookkeepingError, generate
+from connector.clock import Clock
 from connector.mirror import MONEY
 from connector.receiver import Fault
 from tests.clocks import ManualClock
@@ -49,9 +49,7 @@ place = st.sampled_from(("before", "inside", "after"))
 act = st.sampled_from(ACTS)
 concerned = st.sampled_from(("", "customer/", "invoice/", "payment/", "freshness"))
 backend_fault = st.one_of(
-    st.builds(
-        Fault, times=times, match=concerned, status=st.sampled_from((408, 413, 500, 503)), applied=st.booleans()
-    ),
+    st.builds(Fault, times=times, match=concerned, status=st.sampled_from((408, 413, 500, 503)), applied=st.booleans()),
     st.builds(Fault, times=times, match=concerned, status=st.just(429), headers=st.just({"Retry-After": "90"})),
     st.builds(Fault, times=times, match=concerned, broken=st.just(value=True), applied=st.booleans()),
     st.builds(Fault, times=times, match=concerned, verdict=st.sampled_from(("retry_later", "rejected"))),
@@ -61,20 +59,21 @@ backend_fault = st.one_of(
 class Convergence(RuleBasedStateMachine):
     """One connection through good and bad days."""
 
-    def __init__(self, open_world: Callable[[int], World]) -> None:
+    def __init__(self, open_world: Callable[[int, Clock], World]) -> None:
         super().__init__()
+        self.clock = ManualClock()
         self.open_world = open_world
         self.said: dict[str, set[tuple[Decimal, Decimal]]] = defaultdict(set)
         """Total and open amount of each item as the books ever had them."""
 
     @initialize(seed=st.integers(0, 1_000))
     def link(self, seed: int) -> None:
-        self.world = self.open_world(seed)
+        self.world = self.open_world(seed, self.clock)
         self.listen()
 
     @rule(name=act)
     def book(self, name: str) -> None:
-        self.world.clock.advance(7)
+        self.clock.advance(7)
         try:
             self.world.simulator.bookkeeper.perform(name)
         except BookkeepingError:
@@ -130,11 +129,11 @@ class Convergence(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 8 * DAY)))
     def wait(self, seconds: float) -> None:
-        self.world.clock.advance(seconds)
+        self.clock.advance(seconds)
 
     @rule()
     def division_moves(self) -> None:
-        self.world.clock.advance(1)
+        self.clock.advance(1)
         self.world.simulator.move_division()
 
     @invariant()
@@ -160,13 +159,13 @@ class Convergence(RuleBasedStateMachine):
         world.town.package.acts.clear()
         world.simulator.faults.clear()
         world.receiver.faults.clear()
-        world.clock.advance(2 * DAY)
+        self.clock.advance(2 * DAY)
         assert not world.reconnect() or world.deaths
         world.tend()
         for _ in range(2):
             report = world.cycle()
             world.deliver()
-            world.clock.advance(DAY)
+            self.clock.advance(DAY)
         assert (report.outcome, report.error, report.closing and report.closing.blocking) == ("ok", None, ())
         assert report.closing.freshness.control_total.difference == 0
         assert world.deliver().ended == "drained"
@@ -188,19 +187,12 @@ class Convergence(RuleBasedStateMachine):
                     yield f"{kind} {key}: {amounts} of {sorted(self.said[key])}"
 
 
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    town = Town(tmp_path_factory.mktemp("town"))
-    yield town
-    town.close()
-
-
 def test_the_mirror_converges(town: Town, store_url: str) -> None:
     quick = hypothesis.settings.get_profile("quick")
     profile = hypothesis.settings()
     if profile.max_examples == quick.max_examples:
         profile = hypothesis.settings(profile, max_examples=EXAMPLES, stateful_step_count=STEPS)
     run_state_machine_as_test(
-        lambda: Convergence(lambda seed: World(town, store_url, seed=seed)),
+        lambda: Convergence(lambda seed, clock: World(town, store_url, seed=seed, clock=clock)),
         settings=hypothesis.settings(profile, suppress_health_check=list(HealthCheck)),
     )
