@@ -4,7 +4,8 @@ Nothing of any package's protocol lives here. A simulator reads the books and th
 its own wire; `Books.truth` is what a mirror of the books has to equal.
 """
 
-from adapters.simulation.bookkeeper import Bookkeeper, Done
+from adapters.simulation.acts import Done
+from adapters.simulation.bookkeeper import Bookkeeper
 from adapters.simulation.books import Administration, Books
 from adapters.simulation.generator import generate
 from adapters.simulation.ledger import BookkeepingError

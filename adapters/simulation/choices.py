@@ -18,7 +18,7 @@ class Choices:
 
     def __init__(self, books: Books, rng: Random) -> None:
         self._books = books
-        self._rng = rng
+        self.rng = rng
 
     def item(self, item: str) -> Item:
         found = self._books.matching.items.get(item)
@@ -32,12 +32,12 @@ class Choices:
         candidates = [item for item in (matching.items if settled else matching.open).values() if fits(item)]
         if not candidates:
             raise BookkeepingError("no item fits")
-        return self._rng.choice(candidates)
+        return self.rng.choice(candidates)
 
     def shuffled(self, fits: Callable[[Item], bool]) -> list[Item]:
         """The open items that fit, in no order."""
         items = [item for item in self._books.matching.open.values() if fits(item)]
-        self._rng.shuffle(items)
+        self.rng.shuffle(items)
         return items
 
     def charge(
@@ -65,7 +65,7 @@ class Choices:
         groups = [items for items in together.values() if len(items) > 1]
         if not groups:
             raise BookkeepingError("nobody has several invoices open")
-        return self._rng.choice(groups)[:5]
+        return self.rng.choice(groups)[:5]
 
     def collectable(self, item: str | None) -> Item:
         if item is not None:
@@ -102,11 +102,11 @@ class Choices:
         debtors = self.debtors()
         if not debtors:
             raise BookkeepingError("there is no customer")
-        return self._rng.choice(debtors)
+        return self.rng.choice(debtors)
 
     def amount(self, amount: str | None) -> Decimal:
         if amount is None:
-            return Decimal(self._rng.randrange(1_000, 250_000)) / 100
+            return Decimal(self.rng.randrange(1_000, 250_000)) / 100
         try:
             return cents(Decimal(amount))
         except ArithmeticError as error:
@@ -114,7 +114,7 @@ class Choices:
 
     def some_of(self, whole: Decimal, amount: str | None) -> Decimal:
         """The amount asked for, or a part of the whole that leaves something."""
-        part = self.amount(amount) if amount else cents(whole * self._rng.randrange(1, 10) / 10)
+        part = self.amount(amount) if amount else cents(whole * self.rng.randrange(1, 10) / 10)
         if not 0 < part <= whole:
             raise BookkeepingError(f"{part} is not a part of {whole}")
         return part

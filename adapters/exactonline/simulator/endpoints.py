@@ -4,48 +4,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters.exactonline.simulator import columns_cashflow as cashflow
-from adapters.exactonline.simulator import columns_ledger as ledger
 from adapters.exactonline.simulator import columns_master as master
 from adapters.exactonline.simulator import columns_other as other
 from adapters.exactonline.simulator import world as kinds
+from adapters.exactonline.simulator.endpoints_ledger import cashflow_endpoints, ledger_endpoints
+from adapters.exactonline.simulator.families import (
+    ACCOUNT_FILTERS,
+    ADDRESS_FILTERS,
+    ATTACHMENT_FILTERS,
+    CONTACT_FILTERS,
+    DOCUMENT_FILTERS,
+    MODELS,
+    MODIFIED,
+    family,
+    one,
+)
 from adapters.exactonline.simulator.schema import schemas
-from adapters.exactonline.simulator.tables import Columns, Endpoint, Source
-from adapters.exactonline.simulator.terms import Term
+from adapters.exactonline.simulator.tables import Endpoint, Source
 from adapters.exactonline.simulator.world import World
-from adapters.simulation.ledger import EntryKind
 from adapters.simulation.relations import Customer
-
-_MODELS = "Exact.Web.Api.Models."
-
-
-def _fields(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-_ACCOUNT_FILTERS = _fields(
-    "ID Accountant AccountManager Blocked ChamberOfCommerce City Classification Code Country Created Email"
-    " EndDate Fax InvoiceAccount IsSales IsSupplier MainContact Modified Name Parent Phone Postcode RSIN"
-    " SearchCode StartDate Status Type VATNumber"
-)
-_LINE_FILTERS = _fields(
-    "ID Account AccountCode Date Description Document EntryID EntryNumber FinancialPeriod FinancialYear"
-    " GLAccount GLAccountCode InvoiceNumber JournalCode Modified OffsetID OrderNumber Status Type VATCode"
-    " YourRef"
-)
-_RECEIVABLE_FILTERS = _fields(
-    "Account Document EndDate EndToEndID EntryDate EntryID GLAccount ID InvoiceDate InvoiceNumber Source"
-    " Status TransactionID TransactionType"
-)
-_DOCUMENT_FILTERS = _fields(
-    "Account Category Contact Created Creator Division DocumentDate DocumentFolder HID ID Modified"
-    " FinancialTransactionEntryID Opportunity Project SalesInvoiceNumber Subject Type"
-)
-_GL_FILTERS = _fields("Code Created Creator ID Modified Modifier SearchCode Type")
-_CONTACT_FILTERS = _fields("Account ID IdentificationDocument IdentificationUser Person")
-_ADDRESS_FILTERS = _fields("Account Contact ID Main Type Warehouse")
-_ATTACHMENT_FILTERS = _fields("Document ID")
-_TIMESTAMP = _fields("Timestamp")
 
 
 @dataclass(slots=True)
@@ -62,34 +39,9 @@ class Context:
 
 def endpoints(world: World, context: Context) -> dict[str, Endpoint]:
     """All served endpoints by their path."""
-    found = [*_registers(world), *_ledger(world), *_cashflow(world), *_documents(world, context)]
+    found = [*_registers(world), *ledger_endpoints(world), *cashflow_endpoints(world), *_documents(world, context)]
     found += _system(world, context)
     return {endpoint.path: endpoint for endpoint in found}
-
-
-def _family(
-    model: str,
-    columns: Columns,
-    source: Source,
-    single: str,
-    *,
-    bulk: str | None = None,
-    sync: str | None = None,
-    kind: int = 0,
-    world: World,
-    filters: frozenset[str],
-) -> list[Endpoint]:
-    """The single, bulk and sync endpoints of one entity; the first two need a filter."""
-    family = [Endpoint(single, _MODELS + model, columns, source, mandatory=filters)]
-    if bulk is not None:
-        family.append(replace(family[0], path=bulk, filterable=filters, needs_select=True))
-    if sync is not None:
-        family.append(Endpoint(sync, _MODELS + model, columns, source, feed=world.feeds[kind], filterable=_TIMESTAMP))
-    return family
-
-
-def _one(rows: Mapping[str, Any]) -> Callable[[Any], Iterable[Any]]:
-    return lambda key: [rows[key]] if key in rows else []
 
 
 def _registers(world: World) -> list[Endpoint]:
@@ -103,7 +55,7 @@ def _registers(world: World) -> list[Endpoint]:
         return find
 
     def table(rows: Mapping[str, Any], part: str | None = None) -> Source:
-        indexes = {"ID": _one(rows)}
+        indexes = {"ID": one(rows)}
         if part is not None:
             indexes["Account"] = of_account(part)
         return Source(rows.values, rows.get, indexes)
@@ -111,7 +63,7 @@ def _registers(world: World) -> list[Endpoint]:
     def listed(rows: Mapping[str, Any]) -> Source:
         return Source(rows.values, lambda key: next((row for row in rows.values() if row.id == key), None))
 
-    contacts = _family(
+    contacts = family(
         "Contact",
         master.contacts(world),
         table(relations.contacts, "contacts"),
@@ -120,7 +72,8 @@ def _registers(world: World) -> list[Endpoint]:
         sync="sync/CRM/Contacts",
         kind=kinds.CONTACTS,
         world=world,
-        filters=_CONTACT_FILTERS | {"Modified"},
+        filters=CONTACT_FILTERS,
+        single_filters=MODIFIED,
     )
     contacts[-1] = replace(contacts[-1], refuses_star=True)
     plain = [
@@ -145,7 +98,7 @@ def _registers(world: World) -> list[Endpoint]:
         ),
     ]
     return [
-        *_family(
+        *family(
             "Account",
             master.accounts(world),
             table(relations.customers),
@@ -154,10 +107,10 @@ def _registers(world: World) -> list[Endpoint]:
             sync="sync/CRM/Accounts",
             kind=kinds.ACCOUNTS,
             world=world,
-            filters=_ACCOUNT_FILTERS,
+            filters=ACCOUNT_FILTERS,
         ),
         *contacts,
-        *_family(
+        *family(
             "Address",
             master.addresses(world),
             table(relations.addresses, "addresses"),
@@ -166,150 +119,10 @@ def _registers(world: World) -> list[Endpoint]:
             sync="sync/CRM/Addresses",
             kind=kinds.ADDRESSES,
             world=world,
-            filters=_ADDRESS_FILTERS | {"Modified"},
+            filters=ADDRESS_FILTERS,
+            single_filters=MODIFIED,
         ),
-        *(Endpoint(path, _MODELS + model, columns(world), source) for path, model, columns, source in plain),
-    ]
-
-
-def _ledger(world: World) -> list[Endpoint]:
-    books = world.books
-    by_id = {account.id: account for account in books.ledger.accounts.values()}
-
-    def of_entry(key: Any) -> Iterable[Any]:
-        entry = books.ledger.entries.get(key)
-        return entry.lines if entry else ()
-
-    lines = Source(
-        books.ledger.lines.values,
-        books.ledger.lines.get,
-        {"ID": _one(books.ledger.lines), "EntryID": of_entry},
-    )
-
-    def sales() -> Iterable[Any]:
-        wanted = {EntryKind.SALES, EntryKind.CREDIT_NOTE}
-        return (entry for entry in books.ledger.entries.values() if entry.kind in wanted)
-
-    def sales_entry(key: Any) -> Any | None:
-        entry = books.ledger.entries.get(key)
-        return entry if entry and entry.kind in {EntryKind.SALES, EntryKind.CREDIT_NOTE} else None
-
-    return [
-        *_family(
-            "Financial.TransactionLine",
-            ledger.transaction_lines(world),
-            lines,
-            "financialtransaction/TransactionLines",
-            bulk="bulk/Financial/TransactionLines",
-            sync="sync/Financial/TransactionLines",
-            kind=kinds.LINES,
-            world=world,
-            filters=_LINE_FILTERS,
-        ),
-        *_family(
-            "GLAccount",
-            master.gl_accounts(world),
-            Source(by_id.values, by_id.get, {"ID": _one(by_id)}),
-            "financial/GLAccounts",
-            bulk="bulk/Financial/GLAccounts",
-            sync="sync/Financial/GLAccounts",
-            kind=kinds.GL_ACCOUNTS,
-            world=world,
-            filters=_GL_FILTERS,
-        ),
-        Endpoint(
-            "salesentry/SalesEntries",
-            _MODELS + "SalesEntry",
-            ledger.sales_entries(world),
-            Source(sales, sales_entry, {"EntryID": lambda key: [row] if (row := sales_entry(key)) else []}),
-        ),
-        Endpoint(
-            "financial/ReportingBalance",
-            _MODELS + "Financial.ReportingBalance",
-            other.reporting_balance(world),
-            Source(
-                lambda: other.balances(world),
-                lambda key: next((row for row in other.balances(world) if row.id == key), None),
-            ),
-        ),
-    ]
-
-
-def _cashflow(world: World) -> list[Endpoint]:
-    terms, matching = world.terms, world.books.matching
-    columns = cashflow.payment_terms(world)
-
-    def receivables() -> Iterable[Term]:
-        return (term for term in terms.all.values() if term.item is not None)
-
-    def still_open() -> Iterable[Term]:
-        return (term for term in terms.open.values() if term.item is not None)
-
-    def receivable(key: Any) -> Term | None:
-        term = terms.all.get(key)
-        return term if term and term.item is not None else None
-
-    def of_account(key: Any) -> Iterable[Term]:
-        return terms.of_lines(matching.of_customer.get(key, ()))
-
-    source = Source(
-        receivables,
-        receivable,
-        {
-            "ID": lambda key: [row] if (row := receivable(key)) else [],
-            "TransactionID": lambda key: [row for row in terms.of_line.get(key, ()) if row.item is not None],
-            "Account": of_account,
-        },
-        {
-            ("Status", "lt", 50): still_open,
-            ("Status", "ne", 50): still_open,
-            ("Status", "le", 40): still_open,
-            ("Status", "eq", 20): still_open,
-            ("Status", "eq", 30): still_open,
-            ("Status", "eq", 40): still_open,
-        },
-    )
-    by_hid = Source(
-        still_open,
-        lambda key: next((term for term in still_open() if term.number == key), None),
-        {"AccountId": of_account},
-    )
-
-    def passes_open(find: Callable[[Any], Iterable[Term]]) -> Callable[[Any], Iterable[Term]]:
-        return lambda key: [term for term in find(key) if term.id in terms.open]
-
-    by_hid = replace(by_hid, indexes={"AccountId": passes_open(of_account)})
-    outstanding = Source(lambda: cashflow.outstanding(world), lambda _: None)
-    return [
-        *_family(
-            "Cashflow.Receivable",
-            columns,
-            source,
-            "cashflow/Receivables",
-            bulk="bulk/Cashflow/Receivables",
-            world=world,
-            filters=_RECEIVABLE_FILTERS,
-        ),
-        Endpoint(
-            "sync/Cashflow/PaymentTerms",
-            _MODELS + "Sync.Cashflow.PaymentTerm",
-            columns,
-            Source(terms.all.values, terms.all.get),
-            feed=world.feeds[kinds.TERMS],
-            filterable=_TIMESTAMP,
-        ),
-        Endpoint(
-            "read/financial/ReceivablesList",
-            _MODELS + "Financial.ReceivablesList",
-            cashflow.receivables_list(world),
-            by_hid,
-        ),
-        Endpoint(
-            "read/financial/OutstandingInvoicesOverview",
-            _MODELS + "Financial.OutstandingInvoicesOverview",
-            other.plain(tuple(schemas()["read/financial/OutstandingInvoicesOverview"].fields)),
-            outstanding,
-        ),
+        *(Endpoint(path, MODELS + model, columns(world), source) for path, model, columns, source in plain),
     ]
 
 
@@ -321,31 +134,31 @@ def _documents(world: World, context: Context) -> list[Endpoint]:
         return document.attachments if document else ()
 
     return [
-        *_family(
+        *family(
             "Document",
             other.documents(world),
-            Source(documents.documents.values, documents.documents.get, {"ID": _one(documents.documents)}),
+            Source(documents.documents.values, documents.documents.get, {"ID": one(documents.documents)}),
             "documents/Documents",
             bulk="bulk/Documents/Documents",
             sync="sync/Documents/Documents",
             kind=kinds.DOCUMENTS,
             world=world,
-            filters=_DOCUMENT_FILTERS,
+            filters=DOCUMENT_FILTERS,
         ),
-        *_family(
+        *family(
             "DocumentAttachment",
             other.attachments(world, lambda _: context.origin),
             Source(
                 documents.attachments.values,
                 documents.attachments.get,
-                {"ID": _one(documents.attachments), "Document": of_document},
+                {"ID": one(documents.attachments), "Document": of_document},
             ),
             "documents/DocumentAttachments",
             bulk="bulk/Documents/DocumentAttachments",
             sync="sync/Documents/DocumentAttachments",
             kind=kinds.ATTACHMENTS,
             world=world,
-            filters=_ATTACHMENT_FILTERS,
+            filters=ATTACHMENT_FILTERS,
         ),
     ]
 
@@ -365,7 +178,7 @@ def _system(world: World, context: Context) -> list[Endpoint]:
     def made(path: str, model: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> Endpoint:
         schema = schemas()[path]
         source = Source(rows, lambda key: next((row for row in rows() if row[schema.key] == key), None))
-        return Endpoint(path, _MODELS + model, other.plain(tuple(schema.fields)), source, volatile=True)
+        return Endpoint(path, MODELS + model, other.plain(tuple(schema.fields)), source, volatile=True)
 
     return [
         made("current/Me", "System.Me", lambda: [other.me(world, context.current_division)]),
@@ -379,7 +192,7 @@ def _system(world: World, context: Context) -> list[Endpoint]:
         ),
         Endpoint(
             "sync/Deleted",
-            _MODELS + "Sync.Deleted",
+            MODELS + "Sync.Deleted",
             other.deletions(world),
             Source(lambda: world.deletions.after(0, world.books.clock.now()), lambda _: None),
             filterable=frozenset({"Timestamp", "EntityType"}),

@@ -143,6 +143,14 @@ async def test_bulk_and_sync_filter_only_on_their_own_fields() -> None:
         assert (await client.get("sync/Cashflow/PaymentTerms", filter="LineType eq 20")).status_code == 400
 
 
+async def test_bulk_contacts_cannot_be_filtered_on_modified_as_single_ones_can() -> None:
+    async with simulated() as client:
+        options = {"filter": "Modified ge datetime'2026-01-01'", "select": "ID"}
+        for name in ("Contacts", "Addresses"):
+            assert (await client.get(f"crm/{name}", **options)).status_code == 200
+            assert (await client.get(f"bulk/CRM/{name}", **options)).status_code == 400
+
+
 async def test_pages_hold_60_rows_and_next_has_the_options() -> None:
     async with simulated() as client:
         options = {"filter": "Status eq 50 or Status lt 50", "select": "ID,InvoiceNumber"}
