@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from connector.errors import SourceDown
+from connector.errors import SchemaDrift, SourceDown
 
 NO_GUID = "00000000-0000-0000-0000-000000000000"
 
@@ -144,6 +144,21 @@ def decoder(plan: dict[str, Decode], required: Sequence[str]) -> Callable[[dict[
     return decode
 
 
+def essential(item: dict[str, Any], name: str, decode: Decode) -> Any:
+    """A field without which the whole answer says nothing; None where it is null.
+
+    Raises:
+        SchemaDrift: it is missing or cannot be read.
+    """
+    try:
+        return None if item[name] is None else decode(item[name])
+    except (KeyError, ValueError) as error:
+        raise SchemaDrift(
+            f"{name} of an answer cannot be read: {error}",
+            fix="the package may have changed; what the answer was about stays as it was, and is asked again",
+        ) from error
+
+
 class Answer(NamedTuple):
     items: list[dict[str, Any]]
     following: str | None
@@ -161,7 +176,7 @@ def answer(body: Any) -> Answer:
             found = Answer(items, following)
         case {"d": {"results": list(items)}} | {"d": list(items)}:
             found = Answer(items, None)
-        case {"d": dict(item)}:
+        case {"d": {"__metadata": dict(), **item}}:
             found = Answer([item], None)
         case _:
             raise SourceDown("the package answered in a form that is not a list of items", fix="it is tried again")

@@ -125,14 +125,16 @@ def test_a_decoder_leaves_out_what_says_nothing_and_insists_on_what_is_required(
         ({"d": {"results": [{"ID": 1}], "__next": "https://x/y"}}, [{"ID": 1}], "https://x/y"),
         ({"d": []}, [], None),
         ({"d": [{"ID": 1}]}, [{"ID": 1}], None),
-        ({"d": {"ID": 1}}, [{"ID": 1}], None),
+        ({"d": {"__metadata": {}, "ID": 1}}, [{"ID": 1}], None),
     ],
 )
 def test_every_envelope_is_understood(body: Any, items: Any, following: str | None) -> None:
     assert wire.answer(body) == (items, following)
 
 
-@pytest.mark.parametrize("body", [{}, [], None, {"error": {}}, {"d": None}, {"d": [1]}, {"d": {"results": ["x"]}}])
+@pytest.mark.parametrize(
+    "body", [{}, [], None, {"error": {}}, {"d": None}, {"d": {"": []}}, {"d": [1]}, {"d": {"results": ["x"]}}]
+)
 def test_anything_else_is_a_failure_and_not_an_empty_list(body: Any) -> None:
     with pytest.raises(SourceDown, match="the package answered"):
         wire.answer(body)
