@@ -233,9 +233,13 @@ class ExactOnline:
         async for items, following in self._since("sync/Deleted", "Timestamp,EntityKey,EntityType", at):
             at = at.after(items, following, began)
             removals = [
-                Removal(kind=kind, key=str(item.get("EntityKey")).lower(), version=wire.whole(item["Timestamp"]))
+                Removal(
+                    kind=kind,
+                    key=wire.essential(item, "EntityKey", wire.guid),
+                    version=wire.essential(item, "Timestamp", wire.whole),
+                )
                 for item in items
-                for kind in _DELETED.get(item.get("EntityType", 0), ())
+                for kind in _DELETED.get(wire.essential(item, "EntityType", wire.whole), ())
             ]
             epoch = reference("epoch", "epoch", {"Since": began.date().isoformat()})
             yield Page(cursor=dump(at), rows=[epoch] if missed else [], removals=removals)

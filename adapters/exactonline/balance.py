@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from adapters.exactonline.wire import amount, whole
+from adapters.exactonline.wire import amount, essential, whole
 from connector.adapter import Fields
 from connector.domain.money import ZERO
 from connector.errors import NotReconciled
@@ -27,7 +27,7 @@ def control_balance(items: Iterable[dict[str, Any]]) -> Decimal:
     """
     years: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in items:
-        years[whole(item["ReportingYear"])].append(item)
+        years[essential(item, "ReportingYear", whole)].append(item)
     running = ZERO
     for position, year in enumerate(sorted(years)):
         moved = _sum(years[year])
@@ -45,7 +45,7 @@ def control_balance(items: Iterable[dict[str, Any]]) -> Decimal:
 
 
 def _sum(items: Iterable[dict[str, Any]]) -> Decimal:
-    return sum((Decimal(amount(item["Amount"])) for item in items), ZERO)
+    return sum((Decimal(essential(item, "Amount", amount)) for item in items), ZERO)
 
 
 def _in_period_0(item: dict[str, Any]) -> bool:

@@ -1,12 +1,13 @@
 """Positions in the feeds, as they are stored between cycles. Pure."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from adapters.exactonline.wire import local_time, whole
+from adapters.exactonline.wire import Decode, local_time, whole
 
 DELETIONS_KEPT: Final = timedelta(days=50)
 """The log of deletions goes back two months (sheet 4); an older position may have missed some."""
@@ -32,7 +33,7 @@ class Counted(msgspec.Struct, frozen=True, omit_defaults=True):
     """Deletions only: when the last read that came to its end had begun."""
 
     def after(self, items: Iterable[dict[str, Any]], following: str | None, began: datetime | None = None) -> "Counted":
-        seen = max([self.seen, *(whole(item["Timestamp"]) for item in items)])
+        seen = max([self.seen, *_readable(whole, (item.get("Timestamp") for item in items))])
         if following is not None:
             return Counted(since=self.since, seen=seen, next=following, whole=self.whole, read_at=self.read_at)
         return Counted(since=seen, seen=seen, whole=False, read_at=began)
@@ -62,8 +63,15 @@ class Timed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def newest(items: Iterable[dict[str, Any]], known: str = OLDEST) -> str:
     """The latest modification among the items. ISO text orders like time."""
-    found: Sequence[str] = [at for item in items if (at := local_time(item.get("Modified") or _NEVER)) is not None]
-    return max([known, *found])
+    latest: str = max([known, *_readable(local_time, (item.get("Modified") for item in items))])
+    return latest
+
+
+def _readable(decode: Decode, values: Iterable[Any]) -> Iterator[Any]:
+    """An item that cannot be read is quarantined by its decoder; it must not stop the others."""
+    for value in values:
+        with contextlib.suppress(ValueError):
+            yield decode(value)
 
 
 def load(cursor: str | None, type_: type[P]) -> P:
@@ -72,6 +80,3 @@ def load(cursor: str | None, type_: type[P]) -> P:
 
 def dump(position: msgspec.Struct) -> str:
     return msgspec.json.encode(position).decode()
-
-
-_NEVER: Final = "/Date(-2208988800000)/"

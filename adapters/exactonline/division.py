@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.exactonline.wire import text
+from adapters.exactonline.wire import essential, text, whole
 from connector.adapter import Identity, References
 from connector.errors import ConfigurationError, PermissionLost, SourceDown, WrongAdministration
 
@@ -26,6 +26,7 @@ def pick(items: list[dict[str, Any]], division: str, where: str) -> dict[str, An
         PermissionLost: not granted, inactive or archived.
         WrongAdministration: another division came in its place.
         SourceDown: a restore, conversion or copy is going on; it ends by itself.
+        SchemaDrift: its state cannot be read.
     """
     if not items:
         raise not_granted(division, where)
@@ -36,13 +37,13 @@ def pick(items: list[dict[str, Any]], division: str, where: str) -> dict[str, An
             where=f"{where}, division {division} is configured",
             fix="correct `administration` in the configuration, or sign in as a user of the right division",
         )
-    if (state := _STATUS.get(found.get("Status", 1))) is not None:
+    if (state := _STATUS.get(essential({"Status": 1} | found, "Status", whole))) is not None:
         raise PermissionLost(
             f"division {division} is {state}",
             where=where,
             fix="activate the division in Exact Online, or remove this connection from the configuration",
         )
-    if blocking := found.get("BlockingStatus"):
+    if blocking := essential({"BlockingStatus": 0} | found, "BlockingStatus", whole):
         raise SourceDown(
             f"division {division} is closed for {_BLOCKING.get(blocking, 'maintenance')}",
             where=where,
@@ -73,10 +74,10 @@ def not_granted(division: str, where: str) -> PermissionLost:
 def identity(item: dict[str, Any], division: str, time_zone: str) -> Identity:
     return Identity(
         administration=division,
-        name=text(item.get("Description") or division) or division,
-        currency=text(item.get("Currency") or "EUR") or "EUR",
+        name=essential({"Description": None} | item, "Description", text) or division,
+        currency=essential({"Currency": None} | item, "Currency", text) or "EUR",
         time_zone=time_zone,
-        country=text(item.get("Country") or "") or "",
+        country=essential({"Country": None} | item, "Country", text) or "",
     )
 
 
@@ -99,11 +100,11 @@ def check_clock(me: dict[str, Any], time_zone: str) -> None:
     local, offset = me.get("ServerTime"), me.get("ServerUtcOffset")
     if not isinstance(local, str) or offset is None:
         return
-    at = datetime.fromisoformat(local)
+    at, seconds = essential(me, "ServerTime", datetime.fromisoformat), essential(me, "ServerUtcOffset", whole)
     expected = {zone(time_zone).utcoffset(at.replace(fold=fold)) for fold in (0, 1)}
-    if timedelta(seconds=int(offset)) not in expected:
+    if timedelta(seconds=seconds) not in expected:
         raise ConfigurationError(
-            f"the server's clock is {int(offset) // 60} minutes from UTC, which it never is in {time_zone} at {local}",
+            f"the server's clock is {seconds // 60} minutes from UTC, which it never is in {time_zone} at {local}",
             where="time_zone",
             fix="set time_zone to that of the country site, Europe/Amsterdam for most",
         )

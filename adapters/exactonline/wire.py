@@ -176,7 +176,7 @@ def answer(body: Any) -> Answer:
             found = Answer(items, following)
         case {"d": {"results": list(items)}} | {"d": list(items)}:
             found = Answer(items, None)
-        case {"d": {"__metadata": dict(), **item}}:
+        case {"d": {"__metadata": dict()} as item}:
             found = Answer([item], None)
         case _:
             raise SourceDown("the package answered in a form that is not a list of items", fix="it is tried again")
