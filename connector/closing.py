@@ -66,7 +66,7 @@ class Closer:
         if isinstance(error, Held):
             payload: msgspec.Struct = signals.SyncHeld(run_id=self.run_id, reason=error.what, fix=error.fix)
             self._append([self._signal(events.SYNC_HELD, payload, now, barrier=False)], now)
-        elif isinstance(error, NeedsReconnect) and self.connection.outcome != "needs_reconnect":
+        elif isinstance(error, NeedsReconnect) and self._is_news:
             payload = signals.ReauthRequired(
                 package=self.connection.package,
                 administration=self.connection.administration,
@@ -74,6 +74,11 @@ class Closer:
                 since=now,
             )
             self._append([self._signal(events.REAUTH_REQUIRED, payload, now, barrier=False)], now)
+
+    @property
+    def _is_news(self) -> bool:
+        """Whether the destination thinks that the connection is linked."""
+        return self.connection.linked_at is not None and self.connection.outcome != "needs_reconnect"
 
     def _close(self, assembler: Assembler, ledger: LedgerTotal | None, tally: Tally) -> Closing:
         now = self.clock.now()

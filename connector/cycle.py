@@ -77,6 +77,7 @@ class Cycle:
         except Unavailable as error:
             report.outcome, report.error, report.finished_at = "unavailable", error, self.clock.now()
             return report
+        cancelled: asyncio.CancelledError | None = None
         with structlog.contextvars.bound_contextvars(connection=self.connection.name, run=lease.epoch):
             log.info("cycle.started")
             try:
@@ -84,6 +85,8 @@ class Cycle:
                     await self._work(lease, report)
             except Interrupted:
                 report.outcome = "interrupted"
+            except asyncio.CancelledError as error:  # raised again below, once the lease is given back
+                report.outcome, cancelled = "interrupted", error
             except Exception as error:  # the edge that handles it: a cycle always ends normally
                 report.outcome, report.error = classify(error), error
                 if report.outcome == "bug":
@@ -102,6 +105,8 @@ class Cycle:
                 changed=report.tally.changed,
                 removed=report.tally.removed,
             )
+        if cancelled is not None:
+            raise cancelled
         return report
 
     async def _work(self, lease: Lease, report: CycleReport) -> None:

@@ -19,7 +19,8 @@ from connector.runtime import Runtime
 from connector.web.app import create_app
 from connector.web.server import serve
 
-DRAIN_S = 25.0
+DRAIN_S = 20.0
+"""From the request to stop until what is under way is cut short; supervisors kill after 25 or 30 seconds."""
 
 log = structlog.get_logger()
 
@@ -34,8 +35,13 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
     destinations = runtime.destinations()
     deliverer = runtime.deliverer(destinations)
 
+    def wake(name: str) -> None:
+        destination = settings.connections[name].destination
+        if destination in destinations:
+            deliverer.wake(destination)
+
     async def cycle(name: str, stopping: asyncio.Event) -> CycleReport:
-        progress = Progress(events=lambda: deliverer.wake(settings.connections[name].destination))
+        progress = Progress(events=lambda: wake(name))
         async with runtime.cycle(name, stop=stopping, progress=progress) as prepared:
             return await prepared.run()
 
@@ -48,27 +54,30 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
     )
 
     async def linked(name: str, _: Identity) -> None:
+        wake(name)
         dispatcher.submit(name, reason="linked")
 
     host, port = settings.daemon.address
-    with exclusive(runtime):
-        async with serve(create_app(runtime, dispatcher.health, linked), host, port) as url:
-            log.info("daemon.started", url=url, connections=len(settings.connections))
-            started(url)
-            try:
-                async with _drain_limit(stop), asyncio.TaskGroup() as work:
-                    work.create_task(dispatcher.run(stop))
-                    work.create_task(deliverer.run(stop))
-            except TimeoutError:
-                log.warning("daemon.drain_cut_short", seconds=DRAIN_S)
-            log.info("daemon.stopped")
-    for destination in destinations.values():
-        await destination.close()
+    try:
+        with exclusive(runtime):
+            async with serve(create_app(runtime, dispatcher.health, linked), host, port) as url:
+                log.info("daemon.started", url=url, connections=len(settings.connections))
+                started(url)
+                try:
+                    async with _drain_limit(stop), asyncio.TaskGroup() as work:
+                        work.create_task(dispatcher.run(stop))
+                        work.create_task(deliverer.run(stop))
+                except TimeoutError:
+                    log.warning("daemon.drain_cut_short", seconds=DRAIN_S)
+        log.info("daemon.stopped")
+    finally:
+        for destination in destinations.values():
+            await destination.close()
 
 
 @contextlib.asynccontextmanager
 async def _drain_limit(stop: asyncio.Event) -> AsyncIterator[None]:
-    """From the moment we are asked to stop, what is under way has 25 seconds."""
+    """From the moment we are asked to stop, what is under way has so long; then it is cancelled."""
     async with asyncio.timeout(None) as limit:
 
         async def start() -> None:
@@ -113,7 +122,15 @@ def exclusive(runtime: Runtime) -> Iterator[None]:
         yield
         return
     path = Path(f"{runtime.store.engine.url.database}.lock")
-    with path.open("w") as lock:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise ConfigurationError(
+            f"the lock file cannot be written ({error.strerror})",
+            where=str(path),
+            fix="let the user that runs the program write into the folder of the database",
+        ) from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -35,7 +35,7 @@ class Dispatcher(Protocol):
         ...
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then waits for the cycles under way, which end after their page."""
+        """Until `stop`; then waits for the cycles under way, which end after their page. Cancelled, it cancels them."""
         ...
 
     def health(self) -> dict[str, Any]: ...
@@ -54,7 +54,9 @@ class InProcessDispatcher:
         self._asked: dict[str, str] = {}
         self._stop = asyncio.Event()
         self._ticked_at = clock.monotonic()
-        self._outcomes: dict[str, tuple[str, datetime]] = {}
+        self._blind = False
+        """Whether the last look at what is due failed: said once, not every second."""
+        self._outcomes: dict[str, str] = {}
 
     def submit(self, name: str, *, reason: str) -> None:
         self._asked.setdefault(name, reason)
@@ -68,10 +70,12 @@ class InProcessDispatcher:
         scheduler.start()
         try:
             await stop.wait()
+            await self._idle()
         finally:
             scheduler.shutdown(wait=False)
-            if self._running:
-                await asyncio.wait(self._running.values())
+            for task in self._running.values():
+                task.cancel()
+            await self._idle()
 
     async def tick(self) -> None:
         """Start what is due and fits."""
@@ -84,8 +88,13 @@ class InProcessDispatcher:
                 connections.due, self._store, self._names, self._clock.now(), free + len(self._running)
             )
         except ConnectorError as error:
-            log.warning("dispatch.failed", error=str(error))
+            if not self._blind:
+                log.warning("dispatch.failed", error=str(error))
+            self._blind = True
             return
+        if self._blind:
+            log.info("dispatch.recovered")
+        self._blind = False
         wanted = [*self._asked, *due]
         for name in [name for name in dict.fromkeys(wanted) if name not in self._running][:free]:
             self._asked.pop(name, None)
@@ -97,25 +106,27 @@ class InProcessDispatcher:
             "live": silent < SILENT_S,
             "seconds_since_tick": round(silent, 1),
             "running": sorted(self._running),
-            "outcomes": {name: outcome for name, (outcome, _) in sorted(self._outcomes.items())},
+            "outcomes": dict(sorted(self._outcomes.items())),
         }
+
+    async def _idle(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running.values())
 
     async def _cycle(self, name: str) -> None:
         try:
             report = await self._run(name, self._stop)
-            self._outcomes[name] = (report.outcome, self._clock.now())
-        except Exception as error:
-            outcome = classify(error)
-            self._outcomes[name] = (outcome, self._clock.now())
+            self._outcomes[name] = report.outcome
+        except Exception as error:  # the edge that handles it: one connection does not stop the others
+            outcome = self._outcomes[name] = classify(error)
             log.warning("dispatch.cycle_failed", connection=name, error=str(error), exc_info=outcome == "bug")
-            with contextlib.suppress(ConnectorError):
-                await asyncio.to_thread(
-                    connections.postpone,
-                    self._store,
-                    name,
-                    until=self._clock.now() + NOT_STARTED_PAUSE,
-                    outcome=outcome,
-                    reason=str(error),
-                )
+            await self._postpone(name, outcome, str(error))
         finally:
             del self._running[name]
+
+    async def _postpone(self, name: str, outcome: str, reason: str) -> None:
+        until = self._clock.now() + NOT_STARTED_PAUSE
+        with contextlib.suppress(ConnectorError):
+            await asyncio.to_thread(
+                connections.postpone, self._store, name, until=until, outcome=outcome, reason=reason
+            )

@@ -7,7 +7,16 @@ from typing import Literal
 from connector.adapter import Identity
 from connector.assembly import Tally
 from connector.closing import Closing
-from connector.errors import BadRecord, ConnectorError, ExitCode, NeedsReconnect, Stopped, Throttled, Unavailable
+from connector.errors import (
+    BadRecord,
+    ConfigurationError,
+    ConnectorError,
+    ExitCode,
+    NeedsReconnect,
+    Stopped,
+    Throttled,
+    Unavailable,
+)
 from connector.reader import FeedReport
 from connector.store.connections import Linked
 
@@ -49,7 +58,7 @@ def classify(error: Exception) -> Outcome:
             return "throttled"
         case Unavailable():
             return "unavailable"
-        case Stopped() | BadRecord():
+        case Stopped() | BadRecord() | ConfigurationError():
             return "stopped"
         case _:
             return "bug"

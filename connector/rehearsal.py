@@ -1,18 +1,22 @@
 """A dry run: the same cycle on a copy of the connection, and what it would have sent."""
 
+import heapq
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from connector.domain.records import ENTITIES
 from connector.outcome import CycleReport
+from connector.store import records
 from connector.store.engine import Store, open_store
-from connector.store.tables import Base, OutboxRow
+from connector.store.outbox import OUTBOX
+from connector.store.records import Stored
+from connector.store.tables import Base
 
 COPIED = (
     "connection",
@@ -40,6 +44,10 @@ class Difference:
     before: Decimal
     after: Decimal
 
+    @property
+    def size(self) -> Decimal:
+        return abs(self.after - self.before)
+
 
 @dataclass(kw_only=True)
 class Rehearsal:
@@ -47,7 +55,7 @@ class Rehearsal:
 
     report: CycleReport
     events: dict[str, int] = field(default_factory=dict)
-    """Event type -> how many would be sent."""
+    """Type of record event -> how many would be sent."""
     largest: list[Difference] = field(default_factory=list)
     """The largest changes of an open amount."""
 
@@ -78,35 +86,30 @@ def copy(source: Store, target: Store, connection_id: int) -> None:
 
 
 def _summarise(store: Store, scratch: Store, connection_id: int, rehearsal: Rehearsal) -> None:
-    outbox: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
-    invoices = Base.metadata.tables["invoice"]
-    with scratch.read() as writing, store.read() as reading:
-        counted = writing.execute(sa.select(outbox.c.type, sa.func.count()).group_by(outbox.c.type))
-        rehearsal.events = {kind: count for kind, count in counted if not kind.startswith("ar.sync.")}
-        changed = writing.execute(
-            sa.select(outbox.c.external_id, outbox.c.body).where(outbox.c.entity == "invoice").order_by(outbox.c.id)
-        ).all()
-        differences: dict[str, Difference] = {}
-        for external_id, body in changed:
-            before = reading.execute(
-                sa.select(invoices.c.record, invoices.c.removed).where(
-                    invoices.c.connection_id == connection_id, invoices.c.external_id == external_id
-                )
-            ).first()
-            difference = _difference(external_id, before, msgspec.json.decode(body))
-            if difference.before != difference.after:
-                differences[external_id] = difference
-    rehearsal.largest = sorted(differences.values(), key=lambda one: -abs(one.after - one.before))[:LARGEST]
+    """Of several versions of a record the last one counts: the others would never have left the outbox."""
+    last = sa.select(sa.func.max(OUTBOX.c.id)).where(OUTBOX.c.entity.in_(ENTITIES))
+    last = last.group_by(OUTBOX.c.entity, OUTBOX.c.external_id)
+    counted = (
+        sa.select(OUTBOX.c.type, sa.func.count().label("events")).where(OUTBOX.c.id.in_(last)).group_by(OUTBOX.c.type)
+    )
+    bodies = sa.select(OUTBOX.c.external_id, OUTBOX.c.body).where(OUTBOX.c.entity == "invoice", OUTBOX.c.id.in_(last))
+    with scratch.read() as written, store.read() as reading:
+        rehearsal.events = {row.type: row.events for row in written.execute(counted)}
+        for rows in written.execute(bodies).partitions(CHUNK):
+            before = records.by_id(reading, connection_id, "invoice", [row.external_id for row in rows])
+            found = [_difference(row.external_id, before.get(row.external_id), row.body) for row in rows]
+            rehearsal.largest = heapq.nlargest(LARGEST, [*rehearsal.largest, *found], key=lambda one: one.size)
+    rehearsal.largest = [one for one in rehearsal.largest if one.size]
 
 
-def _difference(external_id: str, before: Any, event: dict[str, Any]) -> Difference:
-    record = event["data"]["record"]
-    removed = event["data"]["meta"]["op"] == "removed"
-    old = Decimal(0) if before is None or before.removed else Decimal(msgspec.json.decode(before.record)["open"])
+def _difference(external_id: str, before: Stored | None, body: bytes) -> Difference:
+    data = msgspec.json.decode(body)["data"]
+    record, removed = data["record"], data["meta"]["op"] == "removed"
+    known = before is not None and not before.removed
     return Difference(
         external_id=external_id,
         number=record.get("number"),
         currency=record["currency"],
-        before=old,
+        before=Decimal(msgspec.json.decode(before.record)["open"]) if before and known else Decimal(0),
         after=Decimal(0) if removed else Decimal(record["open"]),
     )

@@ -22,7 +22,7 @@ from connector.cycle import Cycle, Progress, new_owner
 from connector.delivery import Deliverer
 from connector.destinations import Destination
 from connector.destinations.webhook import Webhook
-from connector.errors import ConfigurationError, WrongAdministration
+from connector.errors import ConfigurationError, NeedsReconnect, Unavailable, WrongAdministration
 from connector.http import Circuit, Client
 from connector.oauth import Authorizer, TokenManager
 from connector.store import connections, outbox
@@ -191,8 +191,26 @@ class Runtime:
             WrongAdministration, PermissionLost: these are not the configured books; the connection stays unlinked.
         """
         name = next(name for name in self.settings.connections if self._id(name) == connection_id)
-        async with self.adapter(name, priority=True) as adapter:
-            identity = await adapter.identify()
+        try:
+            async with self.adapter(name, priority=True) as adapter:
+                identity = await self.verified(name, adapter)
+        except Unavailable as error:
+            raise NeedsReconnect(
+                f"the sign-in went well, but then the package could not be asked whose books these are: {error.what}",
+                where=error.where,
+                fix=f"sign in once more: run `connector connect {name}`",
+            ) from error
+        await asyncio.to_thread(self._link, name, identity)
+        log.info("connection.linked", connection=name, administration=identity.administration)
+        return name, identity
+
+    async def verified(self, name: str, adapter: Adapter) -> Identity:
+        """Whose books the package shows us.
+
+        Raises:
+            WrongAdministration: others than the configured ones.
+        """
+        identity = await adapter.identify()
         configured = self.settings.connections[name].administration
         if identity.administration != configured:
             raise WrongAdministration(
@@ -200,17 +218,37 @@ class Runtime:
                 where=f"connection {name}, configured for {configured}",
                 fix="sign in with a user of the right books, or correct the configuration",
             )
-        await asyncio.to_thread(self._link, name, identity)
-        log.info("connection.linked", connection=name, administration=identity.administration)
-        return name, identity
+        return identity
+
+    def destination(self, name: str) -> Destination:
+        """A configured destination; close it when done.
+
+        Raises:
+            ConfigurationError: its secret is missing or unusable, or its address may not be delivered to.
+        """
+        configured = self.settings.destinations[name]
+        try:
+            return Webhook(
+                configured.url,
+                [configured.secret.read()],
+                clock=self.clock,
+                allow_private=configured.allow_private,
+            )
+        except ConfigurationError as error:
+            place = f"{self.settings.file}: destinations.{name}"
+            raise ConfigurationError(error.what, where=place, fix=error.fix) from error
 
     def destinations(self) -> dict[str, Destination]:
-        return {
-            name: Webhook(
-                destination.url, [destination.secret.read()], clock=self.clock, allow_private=destination.allow_private
-            )
-            for name, destination in self.settings.destinations.items()
-        }
+        """Every destination that can be used; the others are logged, and their events wait."""
+        usable = {}
+        for name in self.settings.destinations:
+            try:
+                usable[name] = self.destination(name)
+            except ConfigurationError as error:
+                log.error(  # noqa: TRY400 - a traceback would say no more
+                    "destination.unusable", destination=name, error=str(error)
+                )
+        return usable
 
     def deliverer(self, destinations: Mapping[str, Destination]) -> Deliverer:
         return Deliverer(self.store, destinations, clock=self.clock, owner=self.owner, rng=random.SystemRandom())

@@ -1,12 +1,13 @@
 """`status`, `events` and `replay`: how things stand, what waits, and sending it again."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from connector.cli.common import (
     DEFAULT_CONFIG,
@@ -16,15 +17,20 @@ from connector.cli.common import (
     errors_explained,
     open_runtime,
     out,
+    plain,
     print_json,
+    table,
 )
 from connector.errors import ConfigurationError
 from connector.runtime import Runtime
 from connector.store import backlog, connections, destinations, quarantine, records
+from connector.store.backlog import Listed
+from connector.store.destinations import Attempt
+from connector.typed_toml import suggest
 
 
 def status(names: NamesArgument = None, config_path: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Show each connection: linked, last success, next sync, what is stored and what waits."""
+    """Show where each connection and destination stands."""
     with errors_explained():
         runtime = open_runtime(config_path)
         try:
@@ -67,43 +73,42 @@ def _connection(runtime: Runtime, name: str) -> dict[str, Any]:
 def _destination(runtime: Runtime, name: str) -> dict[str, Any]:
     with runtime.store.read() as connection:
         health = destinations.health(connection, name)
-    counts = backlog.counts(runtime.store)
+    waiting: Counter[str] = Counter()
+    for count in backlog.counts(runtime.store):
+        if count.destination == name:
+            waiting[count.state] += count.events
     return {
         "name": name,
         "state": "paused" if health.paused else "failing" if health.failures else "ok",
         "reason": health.reason,
-        "events": {count.state: count.events for count in counts if count.destination == name},
+        "events": dict(waiting),
     }
 
 
 def _print_status(shown: dict[str, list[dict[str, Any]]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("connection", "administration", "linked", "last outcome", "last success", "next", "customers"):
-        table.add_column(column)
-    for column in ("invoices", "open", "quarantine"):
-        table.add_column(column, justify="right")
+    numbers = ("customers", "open invoices", "open", "quarantine")
+    made = table("connection", "administration", "linked", "outcome", "last success", "next", *numbers, right=numbers)
     for one in shown["connections"]:
-        table.add_row(
+        made.add_row(
             one["name"],
-            f"{one['administration']} {one['title']}".strip(),
+            plain(f"{one['administration']} {one['title']}"),
             "yes" if one["linked"] else "no",
             one["outcome"],
             _time(one["last_success_at"]),
             _time(one["next_due_at"]),
             str(one["customers"]),
-            f"{one['open_invoices']} of {one['invoices']} open",
-            ", ".join(f"{amount} {currency}" for currency, amount in one["open"].items()) or "-",
+            f"{one['open_invoices']} of {one['invoices']}",
+            ", ".join(f"{amount} {currency}" for currency, amount in one["open"].items() if amount) or "-",
             str(one["quarantined"]),
         )
-    out.print(table)
+    out.print(made)
     for one in shown["connections"]:
         if one["reason"]:
-            out.print(f"{one['name']}: {one['reason']}")
+            out.print(f"{one['name']}: {plain(one['reason'])}")
     for one in shown["destinations"]:
         counts = ", ".join(f"{count} {state}" for state, count in one["events"].items()) or "nothing waits"
-        out.print(
-            f"destination {one['name']}: {one['state']}; {counts}" + (f"; {one['reason']}" if one["reason"] else "")
-        )
+        reason = f"; {plain(one['reason'])}" if one["reason"] else ""
+        out.print(f"destination {one['name']}: {one['state']}; {counts}{reason}")
 
 
 def _time(instant: datetime | None) -> str:
@@ -125,19 +130,24 @@ def events(
     limit: Annotated[int, typer.Option("--limit", help="How many at most.", min=1)] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List events that wait or are dead, or the attempts to deliver."""
+    """List what waits for a destination, or how sending went."""
     with errors_explained():
         runtime = open_runtime(config_path)
         try:
-            shown = _listed(runtime, kind, destination, limit)
+            if destination is not None:
+                _known(runtime, destination)
+            names = {one.id: one.name for one in connections.everyone(runtime.store)}
+            if kind is Kind.ATTEMPTS:
+                attempts = _attempts(runtime, destination, limit)
+            else:
+                listing = backlog.dead if kind is Kind.DEAD else backlog.pending
+                listed = listing(runtime.store, backlog.Selection(destination=destination), limit)
         finally:
             runtime.store.close()
-        if json:
-            print_json(shown)
-        elif not shown:
-            out.print(f"nothing {'attempted yet' if kind is Kind.ATTEMPTS else f'is {kind.value}'}")
+        if kind is Kind.ATTEMPTS:
+            _show_attempts(attempts, json=json)
         else:
-            _print_rows(shown)
+            _show_events(listed, names, kind, json=json)
 
 
 def replay(
@@ -153,7 +163,7 @@ def replay(
         str | None, typer.Option("--resume", help="Also lift the pause of this destination.", metavar="DESTINATION")
     ] = None,
 ) -> None:
-    """Send events again: same ids and bytes, in order; a receiver ignores what it has."""
+    """Send events again, with the same ids and in order."""
     with errors_explained():
         if not (event_ids or connection or entity or since or until or dead or resume):
             raise ConfigurationError(
@@ -180,14 +190,40 @@ def replay(
             runtime.store.close()
 
 
-def _listed(runtime: Runtime, kind: Kind, destination: str | None, limit: int) -> list[dict[str, Any]]:
-    if kind is Kind.ATTEMPTS:
-        names = [destination] if destination else list(runtime.settings.destinations)
-        found = [attempt for name in names for attempt in destinations.attempts(runtime.store, name, limit)]
-        return [msgspec.structs.asdict(attempt) for attempt in found]
-    listing = backlog.dead if kind is Kind.DEAD else backlog.pending
-    selection = backlog.Selection(destination=destination)
-    return [msgspec.structs.asdict(event) for event in listing(runtime.store, selection, limit)]
+def _attempts(runtime: Runtime, destination: str | None, limit: int) -> list[Attempt]:
+    names = [destination] if destination else list(runtime.settings.destinations)
+    found = [attempt for name in names for attempt in destinations.attempts(runtime.store, name, limit)]
+    return sorted(found, key=lambda attempt: attempt.started_at, reverse=True)[:limit]
+
+
+def _show_attempts(attempts: Sequence[Attempt], *, json: bool) -> None:
+    if json:
+        print_json([msgspec.structs.asdict(attempt) for attempt in attempts])
+        return
+    if not attempts:
+        out.print("nothing was attempted yet")
+        return
+    made = table("destination", "started", "ms", "events", "answer", "outcome", "reason", right=("ms", "events"))
+    for one in attempts:
+        status = "-" if one.status is None else str(one.status)
+        row = (one.destination, _time(one.started_at), str(one.duration_ms), str(one.events), status, one.outcome)
+        made.add_row(*row, plain(one.reason))
+    out.print(made)
+
+
+def _show_events(listed: Sequence[Listed], names: dict[int, str], kind: Kind, *, json: bool) -> None:
+    if json:
+        print_json([{**msgspec.structs.asdict(one), "connection": names[one.connection_id]} for one in listed])
+        return
+    if not listed:
+        out.print(f"nothing is {kind.value}")
+        return
+    made = table("event", "connection", "type", "entity", "version", "written", "state", "tries", "reason")
+    for one in listed:
+        entity = plain(f"{one.entity}/{one.external_id}")
+        row = (one.event_id, names[one.connection_id], one.type, entity, str(one.entity_version))
+        made.add_row(*row, _time(one.created_at), one.state, str(one.attempts), plain(one.reason))
+    out.print(made)
 
 
 def _id(runtime: Runtime, name: str | None) -> int | None:
@@ -198,22 +234,16 @@ def _id(runtime: Runtime, name: str | None) -> int | None:
 
 
 def _resume(runtime: Runtime, name: str) -> None:
-    if name not in runtime.settings.destinations:
-        raise ConfigurationError(
-            f"there is no destination {name!r}",
-            where=str(runtime.settings.file),
-            fix=f"use one of: {', '.join(runtime.settings.destinations)}",
-        )
+    _known(runtime, name)
     destinations.resume(runtime.store, name)
     out.print(f"destination {name} is no longer paused")
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    columns = [column for column in rows[0] if any(row[column] not in {None, ""} for row in rows)]
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.replace("_", " "))
-    for row in rows:
-        values = (row[column] for column in columns)
-        table.add_row(*(_time(value) if isinstance(value, datetime) else str(value or "-") for value in values))
-    out.print(table)
+def _known(runtime: Runtime, destination: str) -> None:
+    known = runtime.settings.destinations
+    if destination not in known:
+        raise ConfigurationError(
+            f'there is no destination "{destination}"',
+            where=str(runtime.settings.file),
+            fix=suggest(destination, known),
+        )

@@ -10,7 +10,7 @@ import typer
 from starlette.applications import Starlette
 
 from connector.adapter import Identity
-from connector.cli.common import DEFAULT_CONFIG, ConfigOption, err, errors_explained, open_runtime, out
+from connector.cli.common import DEFAULT_CONFIG, ConfigOption, err, errors_explained, open_runtime, out, plain
 from connector.errors import ConfigurationError, ConnectorError, NeedsReconnect
 from connector.runtime import Runtime
 from connector.store import connections
@@ -28,12 +28,13 @@ def connect(
         bool, typer.Option("--paste", help="Do not listen for the callback; read the redirected address only.")
     ] = False,
 ) -> None:
-    """Print the sign-in link, and take the callback or the redirected address from standard input."""
+    """Print the sign-in link and wait for the answer."""
     with errors_explained():
         runtime = open_runtime(config_path)
         runtime.settings.select([name])
         identity = asyncio.run(_connect(runtime, name, paste=paste))
-        out.print(f"linked {name}: {identity.name} ({identity.administration}). Next: `connector sync {name}`")
+        whose = plain(f"{identity.name} ({identity.administration})")
+        out.print(f"linked {name}: {whose}. Next: `connector sync {name}`")
 
 
 async def _connect(runtime: Runtime, name: str, *, paste: bool) -> Identity:
@@ -41,7 +42,7 @@ async def _connect(runtime: Runtime, name: str, *, paste: bool) -> Identity:
         linked = connections.find(runtime.store, name)
         url = await runtime.authorizer().begin(linked.id, runtime.redirect_uri)
         out.print("Open this link in a browser and grant access; it works for ten minutes:\n")
-        out.print(url, soft_wrap=True)
+        out.print(url)
         out.print("\nIf the browser ends on a page that cannot be shown, paste its address here.")
         waiting = [asyncio.create_task(_from_input(runtime))]
         if not paste:

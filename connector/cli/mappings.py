@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-import msgspec
 import typer
+from rich.text import Text
 
 from connector.adapter import packages
 from connector.cli.common import (
@@ -12,9 +12,11 @@ from connector.cli.common import (
     JsonOption,
     NamesArgument,
     errors_explained,
+    json_text,
     load,
     open_runtime,
     out,
+    plain,
     print_json,
 )
 from connector.errors import ConfigurationError, Problem
@@ -26,7 +28,7 @@ app = typer.Typer(help="Look at the mapping of rows to records.", no_args_is_hel
 
 @app.command("check")
 def check(names: NamesArgument = None, config_path: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Check the mapping files of connections; lists every mistake at once."""
+    """Check the mapping files; lists every mistake at once."""
     with errors_explained():
         settings = load(config_path)
         known = packages()
@@ -40,9 +42,8 @@ def check(names: NamesArgument = None, config_path: ConfigOption = DEFAULT_CONFI
                 own = f" with {connection.mapping.name}" if connection.mapping else ""
                 out.print(f"{connection.name}: {connection.package}{own} is right (version {mapping.digest[:12]})")
         if problems:
-            raise ConfigurationError(
-                f"{len(problems)} mistakes in mappings", fix="correct what is listed", problems=tuple(problems)
-            )
+            count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+            raise ConfigurationError(f"{count} in mappings", problems=tuple(problems))
 
 
 @app.command("preview")
@@ -53,7 +54,7 @@ def preview(
     group: Annotated[str | None, typer.Option("--group", help="One group, by its key.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show stored rows and the records the present mapping makes of them; nothing is stored or sent."""
+    """Show stored rows and the records that are made of them."""
     with errors_explained():
         runtime = open_runtime(config_path)
         try:
@@ -63,11 +64,12 @@ def preview(
         if json:
             print_json(shown)
             return
+        if not shown:
+            out.print("no such rows are stored yet; `connector sync --no-deliver` reads them")
         for one in shown:
-            out.rule(f"group {one['group']}")
             for side in ("rows", "records"):
-                out.print(f"[bold]{side}[/]", markup=True)
-                out.print_json(msgspec.json.encode(one[side]).decode())
+                out.print(Text(f"{side} of group {plain(one['group'])}", style="bold"))
+                out.print(json_text(one[side]))
 
 
 def _preview(runtime: Runtime, name: str, limit: int, group: str | None) -> list[dict[str, Any]]:

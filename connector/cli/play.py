@@ -12,7 +12,7 @@ from connector.cli.common import errors_explained, out
 from connector.cli.progress import watch
 from connector.clock import SystemClock
 from connector.demo import Demo
-from connector.errors import ExitCode
+from connector.errors import ConfigurationError, ExitCode
 from connector.receiver import Receiver
 from connector.simulation import simulator
 from connector.web.server import serve
@@ -31,7 +31,7 @@ def simulate(
     invoices: InvoicesOption = 1000,
     seed: SeedOption = 1,
 ) -> None:
-    """Serve a simulated administration, for trying things by hand."""
+    """Serve a simulated administration."""
     with errors_explained():
         simulation = simulator(package)(seed=seed, customers=customers, invoices=invoices, clock=SystemClock())
 
@@ -50,14 +50,20 @@ def receiver(
         str, typer.Option("--secret", envvar="BACKEND_WEBHOOK_SECRET", help="The signing secret.")
     ] = DEMO_SECRET,
 ) -> None:
-    """Serve the reference receiver: a small dunning backend that mirrors the books."""
+    """Serve a small dunning backend that mirrors the books."""
     with errors_explained():
 
         def started(url: str) -> None:
             out.print(f"the receiver takes events on {url}/events; its mirror: {url}/mirror")
             out.print(f"its signing secret is {secret}" if secret == DEMO_SECRET else "its signing secret is yours")
 
-        asyncio.run(_serve(Receiver([secret]).app, port, started))
+        try:
+            mirror = Receiver([secret])
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the signing secret cannot be used: {error}", where="--secret", fix="write whsec_<base64>"
+            ) from error
+        asyncio.run(_serve(mirror.app, port, started))
 
 
 def demo(
@@ -67,7 +73,7 @@ def demo(
     seed: SeedOption = 1,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the daemon and the bookkeeping going.")] = False,
 ) -> None:
-    """Link, sync and mirror a simulated administration, then book things and watch them arrive."""
+    """Link, sync and mirror simulated books, and compare."""
     with errors_explained():
         with_watch = Demo(
             package, customers=customers, invoices=invoices, seed=seed, secret=DEMO_SECRET, say=out, watch=watch

@@ -11,6 +11,9 @@ from connector.cli.common import err
 from connector.cycle import Progress
 from connector.reader import FeedReport
 
+TELL_EVERY = 25
+"""Pages between two lines about a long feed."""
+
 
 @contextlib.contextmanager
 def watch(name: str) -> Iterator[Progress]:
@@ -19,7 +22,8 @@ def watch(name: str) -> Iterator[Progress]:
         with _bars() as bars:
             yield _drawing(name, bars)
     else:
-        yield _telling(name)
+        with _telling(name) as progress:
+            yield progress
 
 
 def _bars() -> Bars:
@@ -53,12 +57,29 @@ def _drawing(name: str, bars: Bars) -> Progress:
     return Progress(feed=feed, page=page, assembling=assembling, assembled=assembled)
 
 
-def _telling(name: str) -> Progress:
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[Progress]:
+    """One line for each feed that brought rows, when it is done; a long one also says so on its way."""
+    under_way: list[FeedReport] = []
+
+    def tell() -> None:
+        for report in under_way:
+            if report.rows:
+                err.print(f"{name}: {report.name}: {_count(report.rows, 'row')} on {_count(report.pages, 'page')}")
+        under_way.clear()
+
     def page(report: FeedReport) -> None:
-        if report.pages == 1 or report.pages % 25 == 0:
-            err.print(f"{name}: {report.name}: {report.rows} rows on {report.pages} pages so far")
+        under_way[:] = [report]
+        if report.pages % TELL_EVERY == 0:
+            err.print(f"{name}: {report.name}: {report.rows} rows so far")
 
     def assembling(groups: int) -> None:
-        err.print(f"{name}: {groups} customers and other groups to assemble")
+        tell()
+        err.print(f"{name}: assembling {_count(groups, 'group')} of rows")
 
-    return Progress(page=page, assembling=assembling)
+    yield Progress(feed=lambda _: tell(), page=page, assembling=assembling)
+    tell()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from connector import daemon
 from connector.cli.common import (
@@ -13,22 +12,24 @@ from connector.cli.common import (
     ConfigOption,
     JsonOption,
     NamesArgument,
-    err,
+    common_code,
     errors_explained,
-    explain,
     open_runtime,
-    out,
-    print_json,
     set_up_logging,
 )
 from connector.cli.progress import watch
-from connector.delivery import DeliveryReport
+from connector.cli.summary import show, show_rehearsals
+from connector.delivery import Deliverer, DeliveryReport
 from connector.errors import ConnectorError, ExitCode
 from connector.outcome import CycleReport, classify
 from connector.rehearsal import Rehearsal, rehearse
 from connector.runtime import Runtime
 from connector.store import connections
+from connector.store import destinations as health
 from connector.store.engine import Store
+
+DELIVERED = {"drained", "busy", "stopped"}
+"""How a delivery ends when nothing is wrong; `busy`: the daemon is at it, `stopped`: we were asked to."""
 
 
 def sync(
@@ -50,16 +51,15 @@ def sync(
         options = {"full": full, "accept_removals": accept_removals}
         if dry_run:
             rehearsals = asyncio.run(_rehearse(runtime, names or [], options))
-            _show_rehearsals(rehearsals, json=json)
-            reports = [rehearsal.report for rehearsal in rehearsals]
-            raise typer.Exit(_exit_code(reports, []))
+            show_rehearsals(rehearsals, json=json)
+            raise typer.Exit(_exit_code([rehearsal.report for rehearsal in rehearsals], []))
         reports, deliveries = asyncio.run(_sync(runtime, names or [], options, deliver=not no_deliver))
-        _show(reports, deliveries, json=json)
+        show(reports, deliveries, json=json)
         raise typer.Exit(_exit_code(reports, deliveries))
 
 
 def run(config_path: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Run as a daemon: sync when due, deliver all the time, serve health and sign-in callbacks."""
+    """Run as a daemon: sync when due, deliver, serve health."""
     set_up_logging(verbose=True)
 
     async def work() -> None:
@@ -75,36 +75,73 @@ def run(config_path: ConfigOption = DEFAULT_CONFIG) -> None:
         asyncio.run(work())
 
 
+class _Sending:
+    """Delivers to one destination whenever a cycle has written events, and once more at the end."""
+
+    def __init__(self, deliverer: Deliverer, name: str, stop: asyncio.Event) -> None:
+        self.total = DeliveryReport(destination=name)
+        self._deliverer = deliverer
+        self._stop = stop
+        self._more = asyncio.Event()
+        self._last = False
+        self._task = asyncio.create_task(self._run())
+
+    def wake(self) -> None:
+        self._more.set()
+
+    async def finish(self) -> DeliveryReport:
+        self._last = True
+        self._more.set()
+        await self._task
+        return self.total
+
+    async def _run(self) -> None:
+        done = False
+        while not done:
+            await self._more.wait()
+            self._more.clear()
+            done = self._last
+            await self._deliver()
+
+    async def _deliver(self) -> None:
+        total = self.total
+        try:
+            report = await self._deliverer.deliver_once(total.destination, self._stop)
+        except ConnectorError as error:
+            total.ended, total.reason = "failing", str(error)
+            return
+        if report.ended != "waiting" or total.ended == "drained":  # what made it wait was said before
+            total.ended, total.reason = report.ended, report.reason
+        total.requests += report.requests
+        total.delivered += report.delivered
+        total.postponed += report.postponed
+        total.dead += report.dead
+
+
 async def _sync(
     runtime: Runtime, names: Sequence[str], options: dict[str, bool], *, deliver: bool
 ) -> tuple[list[CycleReport], list[DeliveryReport]]:
-    selected = [connection.name for connection in runtime.settings.select(names)]
+    selected = runtime.settings.select(names)
+    used = sorted({connection.destination for connection in selected}) if deliver else []
     slots = asyncio.Semaphore(runtime.settings.daemon.concurrency)
     stop = asyncio.Event()
-    destinations = runtime.destinations() if deliver else {}
-    used = {runtime.settings.connections[name].destination for name in selected} & destinations.keys()
-    deliverer = runtime.deliverer({name: destinations[name] for name in used})
+    destinations = {name: runtime.destination(name) for name in used}
+    deliverer = runtime.deliverer(destinations)
+    for name in used:
+        health.retry_now(runtime.store, name)  # a person asks: do not wait for the schedule
+    sending = {name: _Sending(deliverer, name, stop) for name in used}
 
-    async def one(name: str) -> CycleReport:
-        def events() -> None:
-            if deliver:
-                deliverer.wake(runtime.settings.connections[name].destination)
-
+    async def one(name: str, destination: str) -> CycleReport:
         async with slots:
             with watch(name) as progress:
-                progress.events = events
+                if deliver:
+                    progress.events = sending[destination].wake
                 return await _run_cycle(runtime, name, stop=stop, progress=progress, **options)
 
     try:
         with daemon.stopping_on_signals(stop):
-            delivered = asyncio.Event()
-            delivering = asyncio.create_task(deliverer.run(delivered))
-            try:
-                reports = list(await asyncio.gather(*(one(name) for name in selected)))
-            finally:
-                delivered.set()
-                await delivering
-            return reports, [await deliverer.deliver_once(name, stop) for name in sorted(used)]
+            reports = await asyncio.gather(*(one(each.name, each.destination) for each in selected))
+            return list(reports), [await each.finish() for each in sending.values()]
     finally:
         for destination in destinations.values():
             await destination.close()
@@ -136,106 +173,11 @@ async def _run_cycle(runtime: Runtime, name: str, **options: Any) -> CycleReport
 
 
 def _exit_code(reports: Sequence[CycleReport], deliveries: Sequence[DeliveryReport]) -> int:
-    """The common code of what went wrong, or "partly failed" when it is of several kinds."""
-    codes = [report.exit_code for report in reports]
-    codes += [ExitCode.DONE if _complete(delivery) else ExitCode.UNAVAILABLE for delivery in deliveries]
-    wrong = {code for code in codes if code != ExitCode.DONE}
-    if not wrong:
-        return ExitCode.DONE
-    cycles_failed = [report for report in reports if report.exit_code != ExitCode.DONE]
-    if len(wrong) == 1 and len(cycles_failed) in {0, len(reports)}:
-        return wrong.pop()
-    return ExitCode.PARTLY_FAILED
-
-
-def _complete(delivery: DeliveryReport) -> bool:
-    return delivery.ended == "drained" and not delivery.postponed and not delivery.dead
-
-
-def _show(reports: Sequence[CycleReport], deliveries: Sequence[DeliveryReport], *, json: bool) -> None:
-    if json:
-        print_json(
-            {
-                "connections": [_as_json(report) for report in reports],
-                "deliveries": [vars(delivery) for delivery in deliveries],
-            }
-        )
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in (
-        "connection",
-        "outcome",
-        "pages",
-        "rows",
-        "new",
-        "changed",
-        "removed",
-        "open in our books",
-        "ledger",
-    ):
-        table.add_column(column, justify="left" if column in {"connection", "outcome"} else "right")
-    for report in reports:
-        total = report.closing.freshness.control_total if report.closing else None
-        table.add_row(
-            report.connection,
-            report.outcome,
-            str(sum(feed.pages for feed in report.feeds)),
-            str(sum(feed.rows for feed in report.feeds)),
-            str(report.tally.created),
-            str(report.tally.changed),
-            str(report.tally.removed),
-            f"{total.ours} {total.currency}" if total else "-",
-            f"{total.ledger} {total.currency}" if total and total.ledger is not None else "-",
-        )
-    out.print(table)
-    for report in reports:
-        for reason in report.closing.blocking if report.closing else ():
-            err.print(f"{report.connection}: {reason}")
-        if isinstance(report.error, ConnectorError):
-            explain(report.error)
-    for delivery in deliveries:
-        out.print(f"{delivery.destination}: {delivery.delivered} events delivered")
-        if not _complete(delivery):
-            err.print(
-                f"{delivery.destination}: delivery ended as {delivery.ended}, {delivery.reason}. "
-                "Nothing is lost: `connector run` or the next `connector sync` sends the rest"
-            )
-
-
-def _show_rehearsals(rehearsals: Sequence[Rehearsal], *, json: bool) -> None:
-    if json:
-        print_json(
-            [
-                {
-                    **_as_json(one.report),
-                    "events": one.events,
-                    "largest_differences": [vars(each) for each in one.largest],
-                }
-                for one in rehearsals
-            ]
-        )
-        return
-    for one in rehearsals:
-        out.print(f"{one.report.connection}: {one.report.outcome}; nothing was stored or sent. It would send:")
-        for kind, count in sorted(one.events.items()):
-            out.print(f"  {count:>7}  {kind}")
-        for each in one.largest:
-            out.print(
-                f"  invoice {each.number or each.external_id}: open {each.before} -> {each.after} {each.currency}"
-            )
-        if isinstance(one.report.error, ConnectorError):
-            explain(one.report.error)
-
-
-def _as_json(report: CycleReport) -> dict[str, Any]:
-    return {
-        "connection": report.connection,
-        "outcome": report.outcome,
-        "error": None if report.error is None else str(report.error),
-        "feeds": [vars(feed) for feed in report.feeds],
-        "created": report.tally.created,
-        "changed": report.tally.changed,
-        "removed": report.tally.removed,
-        "unchanged": report.tally.unchanged,
-        "freshness": report.closing.freshness if report.closing else None,
-    }
+    """The common code of what went wrong; "partly failed" also when some connections went well."""
+    cycles = [report.exit_code for report in reports]
+    went_well = [
+        delivery.ended in DELIVERED and not delivery.postponed and not delivery.dead for delivery in deliveries
+    ]
+    code = common_code([*cycles, *(ExitCode.DONE if well else ExitCode.UNAVAILABLE for well in went_well)])
+    some = any(cycles) and not all(cycles)
+    return ExitCode.PARTLY_FAILED if some else code

@@ -57,32 +57,44 @@ class LostLease(Busy):
 
 
 def register(store: Store, *, name: str, package: str, administration: str, destination: str, now: datetime) -> Linked:
-    """Make the configured connection known (idempotent); a new one is due at once."""
+    """Make the configured connection known (idempotent); a new one is due at once.
+
+    Until it is linked and read, a corrected package or administration replaces what was stored; then they stay.
+    """
     values = {"package": package, "administration": administration, "destination": destination}
-    with store.write() as connection:
-        existing = connection.execute(sa.select(TABLE.c.id).where(TABLE.c.name == name)).scalar()
-        if existing is None:
-            connection.execute(
-                sa.insert(TABLE).values(
-                    name=name,
-                    **values,
-                    next_due_at=now,
-                    title="",
-                    currency="",
-                    time_zone="UTC",
-                    sequence=0,
-                    cycle=0,
-                    context="",
-                    initial_done=False,
-                    lease_epoch=0,
-                    outcome="",
-                    reason="",
-                    failures=0,
-                )
-            )
-        else:
-            connection.execute(sa.update(TABLE).where(TABLE.c.id == existing).values(destination=destination))
+    with store.read() as connection:
+        row = connection.execute(_select().where(TABLE.c.name == name)).mappings().first()
+    if row is None:
+        _add(store, name, values, now)
+        return find(store, name)
+    known = Linked(**row)
+    if known.linked_at is not None or known.currency:
+        values = {"destination": destination}
+    if any(row[column] != value for column, value in values.items()):
+        with store.write() as connection:
+            connection.execute(sa.update(TABLE).where(TABLE.c.id == known.id).values(**values))
     return find(store, name)
+
+
+def _add(store: Store, name: str, values: dict[str, str], now: datetime) -> None:
+    insert = store.insert(TABLE).values(
+        name=name,
+        **values,
+        next_due_at=now,
+        title="",
+        currency="",
+        time_zone="UTC",
+        sequence=0,
+        cycle=0,
+        context="",
+        initial_done=False,
+        lease_epoch=0,
+        outcome="",
+        reason="",
+        failures=0,
+    )
+    with store.write() as connection:
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
 
 
 def find(store: Store, name: str) -> Linked:

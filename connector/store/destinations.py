@@ -70,6 +70,12 @@ def resume(store: Store, name: str) -> None:
     _put(store, name, structs.asdict(Health()))
 
 
+def retry_now(store: Store, name: str) -> None:
+    """Do not wait for the schedule; what went wrong is remembered, and a pause stays."""
+    with store.write() as connection:
+        connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(due_at=None))
+
+
 def claim(store: Store, name: str, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
     """Take the lease.
 

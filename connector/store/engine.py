@@ -63,6 +63,12 @@ class Store:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable("the database connection was lost", where=self.location) from error
+            if self.is_sqlite and type(error.orig) is sqlite3.DatabaseError:  # none of its kinds: the file itself
+                raise StoreUnavailable(
+                    f"the database file is damaged: {error.orig}",
+                    where=self.location,
+                    fix="stop the program, keep the file, and restore a backup",
+                ) from error
             raise
 
     @property
@@ -166,6 +172,7 @@ def _sqlite(url: URL) -> sa.Engine:
 def _postgres(url: URL) -> sa.Engine:
     return sa.create_engine(
         url,
+        paramstyle="format",
         pool_pre_ping=True,
         connect_args={
             "options": "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",

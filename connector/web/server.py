@@ -27,9 +27,16 @@ async def serve(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
     """
     listener = _listen(host, port)
     bound: int = listener.getsockname()[1]
-    server = _Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=3,
     )
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
