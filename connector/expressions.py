@@ -18,6 +18,8 @@ class Compiled(NamedTuple):
     get: Apply
     texts: frozenset[str] | None
     """The only texts that can come out; None where that is not known beforehand."""
+    path: tuple[str, str] | None = None
+    """Set where the expression is nothing but a path of two names, as nearly all are."""
 
 
 class Mistake(Exception):
@@ -55,16 +57,8 @@ class Parser:
             _wrong(f"{self.tokens[-1][1]!r} stands where an alternative ends", "join with ?? or |")
         if len(alternatives) == 1:
             return alternatives[0]
-        gets = tuple(alternative.get for alternative in alternatives)
-
-        def first(source: Source) -> Any:
-            for get in gets:
-                if (value := get(source)) is not None:
-                    return value
-            return None
-
         texts = [alternative.texts for alternative in alternatives if alternative.texts is not None]
-        return Compiled(first, frozenset[str]().union(*texts) if texts else None)
+        return Compiled(_first(alternatives), frozenset[str]().union(*texts) if texts else None)
 
     def _alternative(self) -> Compiled:
         kind, word = self.tokens.pop() if self.tokens else ("", "")
@@ -73,7 +67,8 @@ class Parser:
         elif kind == "word":
             if self.paths is not None and word not in self.paths:
                 _wrong(f"the package has no value {word!r}", nearest(word, sorted(self.paths)))
-            compiled = Compiled(_path(word), None)
+            first, _, rest = word.partition(".")
+            compiled = Compiled(_path(word), None, (first, rest) if rest and "." not in rest else None)
         else:
             _wrong("a path or a quoted text is missing", "see docs/mapping.md for what may be written")
         while self._take("|"):
@@ -131,6 +126,27 @@ class Parser:
             self.tokens.pop()
             return True
         return False
+
+
+def _first(alternatives: list[Compiled]) -> Apply:
+    """The value of the first alternative that has one; plain paths are walked without a call each."""
+    gets = tuple(alternative.get for alternative in alternatives)
+    paths = tuple(alternative.path for alternative in alternatives if alternative.path is not None)
+
+    def first(source: Source) -> Any:
+        for get in gets:
+            if (value := get(source)) is not None:
+                return value
+        return None
+
+    def first_path(source: Source) -> Any:
+        for kind, name in paths:
+            row = source.get(kind)
+            if row is not None and (value := row.get(name)) is not None:
+                return value
+        return None
+
+    return first_path if len(paths) == len(gets) else first
 
 
 def _path(dotted: str) -> Apply:

@@ -99,6 +99,12 @@ class _Entry(NamedTuple):
     file: str
 
 
+class _Step(NamedTuple):
+    field: str
+    get: Apply
+    convert: Apply
+
+
 def compile_mapping(
     default: Path | Traversable,
     override: Path | None = None,
@@ -132,7 +138,7 @@ class _Compiler:
         self.tables = self._tables()
 
     def compile(self) -> Mapping:
-        steps: dict[str, list[tuple[str, Apply]]] = {name: [] for name in SECTIONS}
+        steps: dict[str, list[_Step]] = {name: [] for name in SECTIONS}
         custom: dict[str, list[tuple[str, Apply]]] = {name: [] for name in _CUSTOM}
         for key, entry in self.entries.items():
             section, _, field = key.partition(".")
@@ -143,7 +149,7 @@ class _Compiler:
                 custom[section].append((field.removeprefix("custom."), compiled.get))
             elif section in SECTIONS and field:
                 if (step := self._field(key, entry, section, field)) is not None:
-                    steps[section].append((field, step))
+                    steps[section].append(step)
             else:
                 self._unknown(key, entry, section, field)
         journals = Journals(self._codes("journals.include"), self._codes("journals.leave_out"))
@@ -188,7 +194,7 @@ class _Compiler:
                 tables.setdefault(name, {})[word] = entry.value
         return tables
 
-    def _field(self, key: str, entry: _Entry, section: str, field: str) -> Apply | None:
+    def _field(self, key: str, entry: _Entry, section: str, field: str) -> _Step | None:
         record, reserved = SECTIONS[section]
         known = [info.name for info in msgspec.structs.fields(record) if info.name not in reserved]
         if field not in known:
@@ -200,8 +206,7 @@ class _Compiler:
         wrong = sorted(compiled.texts - target.choices) if compiled.texts and target.choices else []
         for word in wrong:
             self._problem(entry.file, key, f"the field cannot be {word!r}", nearest(word, sorted(target.choices)))
-        get, convert = compiled.get, target.convert
-        return lambda source: None if (value := get(source)) is None else convert(value)
+        return _Step(field, compiled.get, target.convert)
 
     def _expression(self, key: str, entry: _Entry, section: str) -> Compiled:
         if isinstance(entry.value, bool | int):
@@ -250,18 +255,18 @@ class _Compiler:
         return hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:16]
 
 
-def _section(name: str, steps: list[tuple[str, Apply]], custom: list[tuple[str, Apply]]) -> Section:
+def _section(name: str, steps: list[_Step], custom: list[tuple[str, Apply]]) -> Section:
     plan, extra = tuple(steps), tuple(custom)
 
     def apply(source: Source) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for field, get in plan:
+        for field, get, convert in plan:
             try:
                 value = get(source)
+                if value is not None:
+                    values[field] = value if convert is as_text and value.__class__ is str else convert(value)
             except ValueError as error:
                 raise ValueError(f"{name}.{field}: {error}") from error
-            if value is not None:
-                values[field] = value
         if extra:
             found = {field: as_text(value) for field, get in extra if (value := get(source)) is not None}
             if found:

@@ -1,14 +1,15 @@
 """Which documents belong to which item. Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from adapters.exactonline.items import Item
 from connector.adapter import Fields
 from connector.domain.records import Document, DocumentKind
 
 _SALES_INVOICE = 10
+_PATH = re.compile(r"https?://[^/?#]+(/docs/[^#]*)").match
 
 
 class Documents:
@@ -66,5 +67,5 @@ def _kind(name: str, *, printed: bool) -> DocumentKind:
 
 def _handle(file: Fields) -> str | None:
     """The path on the site: the origin in the address is not believed when the file is fetched."""
-    parts = urlsplit(file.get("Url", ""))
-    return f"{parts.path}?{parts.query}" if parts.path.startswith("/docs/") else None
+    found = _PATH(file.get("Url", ""))
+    return None if found is None else found[1]

@@ -6,7 +6,7 @@ entry is edited, and an entry may hold several customers (sheet 0.9, 16.1).
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -62,15 +62,9 @@ class Item:
     base_total: Decimal
     open: Decimal
     base_open: Decimal
-    slices: Sequence[Slice] = field(default=())
-
-    @property
-    def head(self) -> Fields:
-        """The term that speaks for all: the first to fall due of what is open, else of all."""
-        if not self.terms:
-            return _NOTHING
-        waiting = [term for term in self.terms if term["Status"] < OPEN_BELOW]
-        return min(waiting or self.terms, key=lambda term: str(term.get("DueDate")))
+    head: Fields
+    """The term that speaks for all: the first to fall due of what is open, else of all."""
+    slices: Sequence[Slice] = ()
 
     @property
     def number(self) -> int | None:
@@ -155,11 +149,18 @@ def _item(key: str, line: Fields | None, terms: list[Fields], books: Books) -> I
             base_total=exact(base_total, books.currency),
             open=exact(open_, currency),
             base_open=exact(base_open, books.currency),
+            head=_head(open_terms or terms),
         )
         item.slices = tuple(_slices(item, books, foreign=foreign))
     except (ValueError, ArithmeticError) as error:
         return Unreadable(key, str(error), base_open, {"line": line, "terms": terms})
     return item
+
+
+def _head(terms: Sequence[Fields]) -> Fields:
+    if len(terms) < 2:
+        return terms[0] if terms else _NOTHING
+    return min(terms, key=lambda term: str(term.get("DueDate")))
 
 
 def _foreign(fields: Fields) -> Decimal:

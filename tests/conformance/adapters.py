@@ -122,10 +122,10 @@ class Mirror:
                     self.rows.pop((feed.fills, key), None)
 
     async def _anchors(self, adapter: Adapter, references: References) -> None:
+        """Fetch the customers of open items that came before them."""
         anchor = self.world.package.anchor
-        quiet = self.world.package.quiet
-        groups = {row.group for row in self.rows.values() if row.group and row.kind not in quiet}
-        lonely = sorted(group for group in groups if (anchor, group) not in self.rows and "-" in group)
+        groups = {row.group for row in self.rows.values() if row.open and row.group}
+        lonely = sorted(group for group in groups if (anchor, group) not in self.rows)
         if lonely:
             answer = await adapter.look_up(anchor, lonely, references)
             self.apply(Page(cursor=None, rows=[row for row in answer if isinstance(row, Row)]))

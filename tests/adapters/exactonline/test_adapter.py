@@ -158,6 +158,17 @@ async def test_a_moved_division_is_read_from_the_beginning(world: ExactWorld) ->
     assert_equals_truth(mirror.assemble(), world.truth())
 
 
+async def test_a_new_control_account_makes_the_ledger_start_again(world: ExactWorld) -> None:
+    """Its earlier lines were passed over."""
+    mirror = Mirror(world)
+    adapter = await mirror.cycle()
+    references = {kind: list(rows) for kind, rows in mirror.references().items()}
+    before = {feed.name: feed.scope for feed in adapter.feeds("history", references)}
+    references["glaccount"].append({"ID": "new", "Code": "1320", "Type": 20})
+    after = {feed.name: feed.scope for feed in adapter.feeds("history", references)}
+    assert {name for name in before if before[name] != after[name]} == {"lines"}
+
+
 async def test_deletions_older_than_the_log_make_every_feed_start_again(world: ExactWorld) -> None:
     mirror = Mirror(world)
     await mirror.cycle()

@@ -125,7 +125,7 @@ def test_a_decoder_leaves_out_what_says_nothing_and_insists_on_what_is_required(
         ({"d": {"results": [{"ID": 1}], "__next": "https://x/y"}}, [{"ID": 1}], "https://x/y"),
         ({"d": []}, [], None),
         ({"d": [{"ID": 1}]}, [{"ID": 1}], None),
-        ({"d": {"__metadata": {}, "ID": 1}}, [{"ID": 1}], None),
+        ({"d": {"__metadata": {}, "ID": 1}}, [{"__metadata": {}, "ID": 1}], None),
     ],
 )
 def test_every_envelope_is_understood(body: Any, items: Any, following: str | None) -> None:
