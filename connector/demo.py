@@ -25,7 +25,7 @@ from connector.errors import ConnectorError, SourceDown
 from connector.outcome import CycleReport
 from connector.receiver import Receiver, Seen
 from connector.runtime import Runtime
-from connector.simulation import Simulation, simulator
+from connector.simulation import Impossible, Simulation, simulator
 from connector.store import connections, records
 from connector.vault import generate_key_file
 from connector.web.callback import callback_route
@@ -223,7 +223,12 @@ class Demo:
             if stop.is_set():
                 return
             before = stage.mirror(), len(stage.arrived())
-            self._say.print(f"\n[bold]booked:[/] {stage.simulation.perform(action)}", markup=True)
+            try:
+                booked = stage.simulation.perform(action)
+            except Impossible as error:
+                self._say.print(f"\n[bold]not booked:[/] {action}, {error}", markup=True)
+                continue
+            self._say.print(f"\n[bold]booked:[/] {booked}", markup=True)
             started = self._clock.monotonic()
             await self._cycle(stage)
             await stage.deliverer.deliver_once(DESTINATION)

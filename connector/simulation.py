@@ -10,6 +10,10 @@ from starlette.types import ASGIApp
 from connector.errors import ConfigurationError
 
 
+class Impossible(Exception):
+    """The books have nothing at present that could be acted upon so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
     """One simulated administration, its package's wire in front of it."""
@@ -24,7 +28,7 @@ class Simulation:
     truth: Callable[[], dict[str, Any]]
     """The books as they are: customers, items with what is open, the balance of receivables."""
     perform: Callable[..., str]
-    """(action, ...) -> a sentence about what was booked."""
+    """(action, ...) -> a sentence about what was booked. Raises Impossible."""
     perform_any: Callable[[], str]
 
 

@@ -1,12 +1,13 @@
 """The simulator as `connector simulate` and the demo load it: books of a given size, and generous call limits."""
 
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from adapters.exactonline.simulator.settings import SimulatorSettings
 from adapters.exactonline.simulator.simulator import create
-from adapters.simulation.generator import generate
+from adapters.simulation import BookkeepingError, generate
 from connector.clock import Clock
-from connector.simulation import Simulation
+from connector.simulation import Impossible, Simulation
 
 CALLS_PER_MINUTE = 600
 """Ten times the package's limit, so that a demonstration of many cycles does not wait for the next minute."""
@@ -16,6 +17,13 @@ def simulate(*, seed: int, customers: int, invoices: int, clock: Clock) -> Simul
     today = clock.now().astimezone(ZoneInfo("Europe/Amsterdam")).date()
     books = generate(seed=seed, customers=customers, invoices=invoices, today=today)
     simulator = create(books, clock, SimulatorSettings(minute_limit=CALLS_PER_MINUTE))
+
+    def perform(action: str, **args: Any) -> str:
+        try:
+            return simulator.bookkeeper.perform(action, **args).sentence
+        except BookkeepingError as error:
+            raise Impossible(str(error)) from error
+
     return Simulation(
         app=simulator.app,
         administration=str(simulator.division),
@@ -24,6 +32,6 @@ def simulate(*, seed: int, customers: int, invoices: int, clock: Clock) -> Simul
         client_secret=simulator.settings.client_secret,
         settings={"calls_per_minute": CALLS_PER_MINUTE},
         truth=books.truth,
-        perform=lambda action, **args: simulator.bookkeeper.perform(action, **args).sentence,
+        perform=perform,
         perform_any=lambda: simulator.bookkeeper.random_action().sentence,
     )
