@@ -119,7 +119,7 @@ class Assembly:
                 changes += planned
                 new_events += [self._event(change, stored.get(change.external_id), now) for change in planned]
                 records.move(connection, connection_id, entity, moved(made, stored))
-            records.write(connection, self.store, connection_id, changes, now)
+            records.write(connection, connection_id, changes, now)
             failpoint("records.in_tx")
             self._quarantine(connection, results, now)
             outbox.append(

@@ -138,7 +138,6 @@ class Reader:
             connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
             touched = rows.upsert(
                 connection,
-                self.store,
                 connection_id,
                 page.rows,
                 cycle=self.connection.cycle,
@@ -147,7 +146,7 @@ class Reader:
             )
             touched |= rows.remove(connection, connection_id, page.removals, quiet=self.package.quiet)
             failpoint("page.in_tx")
-            groups.touch(connection, self.store, connection_id, touched)
+            groups.touch(connection, connection_id, touched)
             self._quarantine(connection, page, now)
             if state is not None:
                 feeds.put(connection, self.store, connection_id, state)

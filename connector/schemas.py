@@ -31,7 +31,7 @@ def schema(event_type: str) -> dict[str, Any]:
     constant = {"specversion": "1.0", "type": event_type, "datacontenttype": "application/json"}
     attributes: dict[str, Any] = {
         **{name: {"const": value} for name, value in constant.items()},
-        "id": {**text, "format": "uuid"},
+        "id": {**text, "pattern": "^[0-9a-f]{32}$"},
         "source": {**text, "format": "uri"},
         "subject": {**text, "pattern": "^[a-z]+/.+$"},
         "time": {**text, "format": "date-time"},

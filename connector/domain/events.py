@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID, uuid5
 
 import msgspec
 
@@ -15,7 +14,6 @@ Op = Literal["upserted", "removed", "signalled"]
 Origin = Literal["initial", "incremental", "resync", "replay"]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
-NAMESPACE: Final = UUID("6f0a4c1e-8a53-4d0e-9d55-0a8f4d1b2c77")
 SCHEMA_VERSION: Final = "v1"
 
 FRESHNESS: Final = "ar.freshness.updated.v1"
@@ -45,11 +43,27 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the payment status moved, as `open→paid`."""
 
 
-_ENCODER: Final = msgspec.json.Encoder(order="sorted", decimal_format="string")
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The envelope. Its fields are in the order of their names, as canonical JSON wants them."""
+
+    data: msgspec.Raw
+    datacontenttype: str = "application/json"
+    dataschema: str
+    id: str
+    partitionkey: str
+    sequence: str
+    source: str
+    specversion: str = "1.0"
+    subject: str
+    time: str
+    type: str
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic", decimal_format="string")
 
 
 def encode(value: Any) -> bytes:
-    """Canonical JSON: sorted keys, decimals as strings; the same value always gives the same bytes."""
+    """Canonical JSON: fields in their order, other keys sorted, decimals as strings; same value, same bytes."""
     return _ENCODER.encode(value)
 
 
@@ -65,9 +79,9 @@ def source_urn(connection: str, package: str, administration: str) -> str:
     return f"urn:connector:{connection}:{package}:{administration}"
 
 
-def event_id(source: str, sequence: int) -> str:
-    """A sequence number is used once per source, so the id derived from it is unique and repeatable."""
-    return str(uuid5(NAMESPACE, f"{source}#{sequence}"))
+def event_id(source: str, sequence: int, data: bytes) -> str:
+    """Repeatable, and never the same for two contents: a restored database may use a sequence number again."""
+    return hashlib.blake2b(b"%b#%d#%b" % (source.encode(), sequence, data), digest_size=16).hexdigest()
 
 
 def transition(before: Mapping[str, Any] | None, after: Record) -> str | None:
@@ -95,20 +109,17 @@ def cloud_event(
     partition: str,
     time: datetime,
     data: bytes,
-) -> bytes:
-    """The exact bytes of one event; `data` is already encoded and is embedded as it stands."""
-    return encode(
-        {
-            "specversion": "1.0",
-            "id": event_id(source, sequence),
-            "source": source,
-            "type": event_type,
-            "subject": subject,
-            "time": time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "sequence": f"{sequence:020d}",
-            "partitionkey": partition,
-            "datacontenttype": "application/json",
-            "dataschema": f"https://connector.invalid/schemas/{event_type}.json",
-            "data": msgspec.Raw(data),
-        }
+) -> tuple[str, bytes]:
+    """The id and the exact bytes of one event; `data` is already encoded and is embedded as it stands."""
+    event = CloudEvent(
+        data=msgspec.Raw(data),
+        dataschema=f"https://connector.invalid/schemas/{event_type}.json",
+        id=event_id(source, sequence, data),
+        partitionkey=partition,
+        sequence=f"{sequence:020d}",
+        source=source,
+        subject=subject,
+        time=time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        type=event_type,
     )
+    return event.id, encode(event)

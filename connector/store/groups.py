@@ -4,23 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from connector.store import bulk
 from connector.store.engine import Store
 from connector.store.tables import GroupRow
 
 TABLE: sa.Table = GroupRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 
 
-def touch(connection: sa.Connection, store: Store, connection_id: int, groups: Iterable[str]) -> None:
+def touch(connection: sa.Connection, connection_id: int, groups: Iterable[str]) -> None:
     """Mark groups to be assembled; the mark is as durable as the rows that caused it."""
-    values = [
-        {"connection_id": connection_id, "group_key": group, "touched": True, "base_open": 0, "left_out": 0}
-        for group in sorted(groups)
-    ]
-    if values:
-        insert = store.insert(TABLE)
-        connection.execute(
-            insert.on_conflict_do_update(index_elements=["connection_id", "group_key"], set_={"touched": True}), values
-        )
+    marks = [{"connection_id": connection_id, "group_key": group, "touched": True} for group in sorted(groups)]
+    bulk.upsert(connection, TABLE, marks)
 
 
 def touch_all(connection: sa.Connection, connection_id: int) -> None:
@@ -48,11 +42,19 @@ def count_touched(store: Store, connection_id: int) -> int:
 
 def assembled(connection: sa.Connection, connection_id: int, totals: Mapping[str, tuple[int, int]]) -> None:
     """`totals`: group -> (open, left out) in minor units of the base currency; clears the touched mark."""
-    connection.execute(
-        sa.update(TABLE)
-        .where(TABLE.c.connection_id == connection_id, TABLE.c.group_key == sa.bindparam("group"))
-        .values(touched=False, base_open=sa.bindparam("open"), left_out=sa.bindparam("left")),
-        [{"group": group, "open": open_, "left": left_out} for group, (open_, left_out) in totals.items()],
+    bulk.upsert(
+        connection,
+        TABLE,
+        [
+            {
+                "connection_id": connection_id,
+                "group_key": group,
+                "touched": False,
+                "base_open": open_,
+                "left_out": left_out,
+            }
+            for group, (open_, left_out) in totals.items()
+        ],
     )
 
 

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec import Struct
 
-from connector.domain.events import cloud_event, event_id
+from connector.domain.events import cloud_event
+from connector.store import bulk
 from connector.store.tables import UNDELIVERED, ConnectionRow, OutboxRow
 
 OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
@@ -98,40 +99,48 @@ def append(
         .values(sequence=CONNECTION.c.sequence + len(events))
         .returning(CONNECTION.c.sequence)
     ).scalar_one()
-    connection.execute(
-        sa.insert(OUTBOX),
+    bulk.insert(
+        connection,
+        OUTBOX,
         [
-            {
-                "connection_id": connection_id,
-                "destination": destination,
-                "sequence": sequence,
-                "event_id": event_id(source, sequence),
-                "type": event.type,
-                "entity": event.entity,
-                "external_id": event.external_id,
-                "entity_version": event.entity_version,
-                "ordering_key": event.ordering_key,
-                "barrier": event.barrier,
-                "created_at": now,
-                "body": cloud_event(
-                    source=source,
-                    sequence=sequence,
-                    event_type=event.type,
-                    subject=f"{event.entity}/{event.external_id}",
-                    partition=event.ordering_key,
-                    time=now,
-                    data=event.data,
-                ),
-                "state": "pending",
-                "attempts": 0,
-                "refused": 0,
-                "postponed": 0,
-                "reason": "",
-            }
+            _values(event, connection_id, destination, source, sequence, now)
             for sequence, event in enumerate(events, start=last - len(events) + 1)
         ],
     )
     return len(events)
+
+
+def _values(  # noqa: PLR0917 - one call, in a loop
+    event: NewEvent, connection_id: int, destination: str, source: str, sequence: int, now: datetime
+) -> dict[str, Any]:
+    event_id, body = cloud_event(
+        source=source,
+        sequence=sequence,
+        event_type=event.type,
+        subject=f"{event.entity}/{event.external_id}",
+        partition=event.ordering_key,
+        time=now,
+        data=event.data,
+    )
+    return {
+        "connection_id": connection_id,
+        "destination": destination,
+        "sequence": sequence,
+        "event_id": event_id,
+        "type": event.type,
+        "entity": event.entity,
+        "external_id": event.external_id,
+        "entity_version": event.entity_version,
+        "ordering_key": event.ordering_key,
+        "barrier": event.barrier,
+        "created_at": now,
+        "body": body,
+        "state": "pending",
+        "attempts": 0,
+        "refused": 0,
+        "postponed": 0,
+        "reason": "",
+    }
 
 
 def _supersede(connection: sa.Connection, connection_id: int, destination: str, events: Sequence[NewEvent]) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from connector.domain.money import from_minor, to_minor
 from connector.domain.records import Administration, Customer, Entity, Invoice, Payment, Record
 from connector.domain.signals import Receipts
+from connector.store import bulk
 from connector.store.engine import Store
 from connector.store.tables import AdministrationRow, CustomerRow, InvoiceRow, PaymentRow, SettlementRow
 
@@ -57,24 +58,13 @@ def by_id(connection: sa.Connection, connection_id: int, entity: Entity, ids: Se
     return _stored(connection, connection_id, entity, "external_id", ids)
 
 
-def write(
-    connection: sa.Connection, store: Store, connection_id: int, changes: Sequence[Change], now: datetime
-) -> None:
+def write(connection: sa.Connection, connection_id: int, changes: Sequence[Change], now: datetime) -> None:
     """Store new versions in bulk; the settlements of an invoice are replaced with it."""
     by_entity: dict[Entity, list[dict[str, Any]]] = {}
     for change in changes:
         by_entity.setdefault(change.entity, []).append(_values(connection_id, change, now))
     for entity, values in by_entity.items():
-        table = TABLES[entity]
-        insert = store.insert(table)
-        update = {
-            column.name: insert.excluded[column.name]
-            for column in table.columns
-            if column.name not in {"connection_id", "external_id"}
-        }
-        connection.execute(
-            insert.on_conflict_do_update(index_elements=["connection_id", "external_id"], set_=update), values
-        )
+        bulk.upsert(connection, TABLES[entity], values)
     _write_settlements(connection, connection_id, [change for change in changes if change.entity == "invoice"])
 
 
@@ -233,5 +223,4 @@ def _write_settlements(connection: sa.Connection, connection_id: int, changes: S
         if isinstance(change.record, Invoice) and not change.removed
         for position, settlement in enumerate(change.record.settlements)
     ]
-    if values:
-        connection.execute(sa.insert(SETTLEMENTS), values)
+    bulk.insert(connection, SETTLEMENTS, values)

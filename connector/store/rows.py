@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from connector.adapter import REFERENCE_GROUP, Fields, Removal, Row
 from connector.domain.events import encode
+from connector.store import bulk
 from connector.store.engine import Store
 from connector.store.tables import RowRow
 
@@ -16,14 +17,11 @@ TABLE: sa.Table = RowRow.__table__  # type: ignore[attr-defined]  # SQLModel set
 CHUNK = 900
 """Keys in one IN list; inside every database's limit of bound values."""
 
-_CONTENT = ("group_key", "parent", "version", "open", "day", "seen", "data")
-
 _decode = msgspec.json.decode
 
 
 def upsert(
     connection: sa.Connection,
-    store: Store,
     connection_id: int,
     rows: Sequence[Row],
     *,
@@ -60,11 +58,7 @@ def upsert(
                 unchanged.append(key)
         _mark_seen(connection, connection_id, kind, unchanged, cycle)
     if changed:
-        insert = store.insert(TABLE)
-        update = {name: insert.excluded[name] for name in _CONTENT}
-        connection.execute(
-            insert.on_conflict_do_update(index_elements=["connection_id", "kind", "key"], set_=update), changed
-        )
+        bulk.upsert(connection, TABLE, changed)
         touched |= _adopt(connection, connection_id, [f"{values['kind']}/{values['key']}" for values in changed])
     return touched
 

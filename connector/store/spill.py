@@ -52,7 +52,9 @@ class Spill:
         return sorted(found, key=lambda sealed: sealed.generation)
 
     def remove(self, sealed: SealedGrant) -> None:
-        self._path(sealed).unlink(missing_ok=True)
+        """Drop a grant that is stored; a file that cannot be removed is stale and does no harm."""
+        with contextlib.suppress(OSError):
+            self._path(sealed).unlink()
 
     def _path(self, sealed: SealedGrant) -> Path:
         return self._folder / f"token-{sealed.connection_id}-{sealed.generation}.json"

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from connector.domain.events import FRESHNESS, REAUTH_REQUIRED, SYNC_COMPLETED, event_id
+from connector.domain.events import FRESHNESS, REAUTH_REQUIRED, SYNC_COMPLETED
 from connector.store import backlog, connections, outbox
 from connector.store.backlog import Selection
 from connector.store.engine import Store
@@ -92,14 +92,16 @@ def claimable(store: Store) -> bool:
         return outbox.any_due(connection, "dunning", NOW)
 
 
-def test_an_event_is_a_cloud_event_with_the_next_sequence_and_an_id_that_follows_from_it(
+def test_an_event_is_a_cloud_event_with_the_next_sequence_and_an_id_of_its_own(
     store: Store, acme: int
 ) -> None:
     write(store, acme, customer("c"), invoice("i"))
     write(store, acme, invoice("j"))
-    bodies = [msgspec.json.decode(event.body) for event in claim(store)]
+    claimed = claim(store)
+    bodies = [msgspec.json.decode(event.body) for event in claimed]
     assert [body["sequence"] for body in bodies] == [f"{n:020d}" for n in (1, 2, 3)]
-    assert [body["id"] for body in bodies] == [event_id(SOURCE, n) for n in (1, 2, 3)]
+    assert [body["id"] for body in bodies] == [event.event_id for event in claimed]
+    assert len({event.event_id for event in claimed}) == 3
     assert bodies[1]["subject"] == "invoice/i"
     assert bodies[1]["partitionkey"] == "1/c"
     assert bodies[1]["data"] == {"meta": {"entity_version": 1}, "record": {"external_id": "i"}}

@@ -38,7 +38,7 @@ def event(
         partition=partition,
         time=ManualClock().now(),
         data=json.dumps({"meta": {"entity_version": version}, "record": record or {"currency": "EUR"}}).encode(),
-    )
+    )[1]
 
 
 class Sender:

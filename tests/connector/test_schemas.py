@@ -61,7 +61,7 @@ SAMPLES: dict[str, msgspec.Struct] = {
 def written(event_type: str, record: msgspec.Struct) -> dict[str, Any]:
     """An event as the outbox holds it."""
     meta = Meta(entity_version=1, content_hash="0", op="upserted", run_id="r", origin="initial", observed_at=NOW)
-    body = events.cloud_event(
+    _, body = events.cloud_event(
         source=events.source_urn("acme", "simulated", "1"),
         sequence=1,
         event_type=event_type,
