@@ -43,7 +43,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the payment status moved, as `open→paid`."""
 
 
-class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope. Its fields are in the order of their names, as canonical JSON wants them."""
 
     data: msgspec.Raw
@@ -111,7 +111,7 @@ def cloud_event(
     data: bytes,
 ) -> tuple[str, bytes]:
     """The id and the exact bytes of one event; `data` is already encoded and is embedded as it stands."""
-    event = CloudEvent(
+    event = _Envelope(
         data=msgspec.Raw(data),
         dataschema=f"https://connector.invalid/schemas/{event_type}.json",
         id=event_id(source, sequence, data),
