@@ -1,9 +1,11 @@
 """What the stories share: a place where simulated packages and backends answer."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.desk import Desk, Servers, servers
 from tests.stories.world import Town
 
 
@@ -12,3 +14,17 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     town = Town(tmp_path_factory.mktemp("town"))
     yield town
     town.close()
+
+
+@pytest.fixture(scope="module")
+def around() -> Iterator[Servers]:
+    """A package and a backend for processes; the tests of a module share them and their books."""
+    with servers() as running:
+        yield running
+
+
+@pytest.fixture
+def desk(around: Servers, tmp_path: Path, unused_tcp_port: int) -> Iterator[Desk]:
+    """A folder with a key and a configuration; nothing is linked yet."""
+    yield Desk(tmp_path, around, unused_tcp_port)
+    around.clear()
