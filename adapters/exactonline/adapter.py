@@ -97,6 +97,8 @@ class ExactOnline:
         self._site = self._options.base_url.rstrip("/")
         self._path = f"/api/v1/{self._division}/"
         self._http = context.http.within(self._path, "/api/v1/current/", "/docs/")
+        self._item: dict[str, Any] | None = None
+        """The division, as `identify` found it in this cycle."""
         self._swept: dict[str, str] = {}
         """Kind -> newest change that a complete read of this cycle held; a feed by time may begin there."""
 
@@ -104,7 +106,8 @@ class ExactOnline:
         me = await self._get(f"{self._site}/api/v1/current/Me", {"$select": "ServerTime,ServerUtcOffset"})
         if me.items:
             division.check_clock(me.items[0], self._options.time_zone)
-        return division.identity(await self._division_item(), self._division, self._options.time_zone)
+        self._item = await self._division_item()
+        return division.identity(self._item, self._division, self._options.time_zone)
 
     async def capabilities(self) -> Sequence[Capability]:
         found = []
@@ -245,7 +248,7 @@ class ExactOnline:
             yield Page(cursor=dump(at), rows=[epoch] if missed else [], removals=removals)
 
     async def _division_row(self, chart: Chart) -> AsyncIterator[Page]:
-        decoded = Decoder(KINDS["division"], chart).page([await self._division_item()])
+        decoded = Decoder(KINDS["division"], chart).page([self._item or await self._division_item()])
         yield Page(cursor=None, rows=decoded.rows, bad=decoded.bad)
 
     async def _division_item(self) -> dict[str, Any]:

@@ -294,7 +294,7 @@ class AdapterConformance:
         nobody = [f"00000000-0000-4000-8000-{number:012x}" for number in range(3)]
         assert await adapter.look_up(world.package.anchor, nobody, mirror.references()) == []
 
-    async def test_records_are_the_same_for_any_order_of_rows(self, world: World, mirror: Mirror) -> None:
+    async def test_assembly_gives_the_same_records_twice(self, world: World, mirror: Mirror) -> None:
         await mirror.cycle()
         package = world.package
         assembler = package.assembler(mirror.references(), world.mapping, world.administration)

@@ -14,6 +14,7 @@ from connector.errors import (
     ConfigurationError,
     PermissionLost,
     SourceDown,
+    Throttled,
     WrongAdministration,
 )
 from connector.http import ForeignLink
@@ -238,13 +239,12 @@ async def test_an_error_page_with_status_200_is_no_empty_list(world: ExactWorld)
 async def test_one_bad_row_is_set_aside_and_the_rest_arrives(world: ExactWorld) -> None:
     mirror = Mirror(world)
     await mirror.cycle(stages=2)
-    world.simulator.faults.add("sync/Cashflow/PaymentTerms", "missing_field", field="AmountDC", row=0)
-    found = await pages(world, mirror, "terms")
-    bad = [one for page in found for one in page.bad]
-    rows = [row for page in found for row in page.rows]
-    assert rows or bad
-    assert {one.kind for one in bad} <= {"term"}
-    assert all("AmountDC is missing" in one.reason for one in bad)
+    clean = [row.key for page in await pages(world, mirror, "accounts") for row in page.rows]
+    world.simulator.faults.add("sync/CRM/Accounts", "bad_row", field="ID", value=None)
+    found = await pages(world, mirror, "accounts")
+    (bad,) = [one for page in found for one in page.bad]
+    assert (bad.kind, bad.reason) == ("account", "ID is missing")
+    assert len([row for page in found for row in page.rows]) == len(clean) - 1
 
 
 async def test_only_receivable_terms_are_kept(world: ExactWorld) -> None:
@@ -316,6 +316,22 @@ async def test_a_look_up_of_many_keys_stays_below_the_longest_address(world: Exa
     requests = list(world.simulator.requests)[before:]
     assert len(requests) == 3
     assert all(len(str(request)) < 6000 for request in requests)
+
+
+async def test_a_call_limit_interrupts_and_the_next_minute_goes_on() -> None:
+    async with exact_world(settings(minute_limit=16), customers=6, invoices=25) as world:
+        mirror = Mirror(world)
+        minutes = 0
+        while True:
+            try:
+                await mirror.cycle()
+                break
+            except Throttled:
+                minutes += 1
+                world.clock.advance(61)
+                assert minutes < 5
+        assert minutes > 0
+        assert_equals_truth(mirror.assemble(), world.truth())
 
 
 async def test_capabilities_say_what_is_missing_and_how_to_get_it(world: ExactWorld) -> None:
