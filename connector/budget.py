@@ -1,6 +1,7 @@
 """The call budget that clients ask before each call: waits a moment for the next minute, refuses longer waits."""
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from connector.store.budget import BudgetStore, Told
 from connector.store.engine import Store
 
 _WORTH_WAITING = timedelta(seconds=65)
-_ROUNDS = 3
+_LONGEST_QUEUE = 2
 _LONGEST = {"minute": timedelta(minutes=5), "day": timedelta(hours=25)}
 
 
@@ -48,21 +49,19 @@ class CallBudget:
         Raises:
             Throttled: the day's calls are used up, or the package asked for a long pause.
         """
-        until = None
-        for _ in range(_ROUNDS):
+        for wait in itertools.count(1):
             now = self._clock.now()
             until = await asyncio.to_thread(self._row.take, now, priority=self._priority)
             if until is None:
                 return
-            if until - now > _WORTH_WAITING:
-                break
+            if wait > _LONGEST_QUEUE or until - now > _WORTH_WAITING:
+                raise Throttled(
+                    f"the call budget is used up; it opens again at {until:%Y-%m-%d %H:%M:%S} UTC",
+                    until=until,
+                    where=self._where,
+                    fix=WAIT,
+                )
             await self._clock.sleep((until - now).total_seconds())
-        raise Throttled(
-            f"the call budget is used up; it opens again at {until:%Y-%m-%d %H:%M:%S} UTC",
-            until=until or self._clock.now(),
-            where=self._where,
-            fix=WAIT,
-        )
 
     async def told(self, status: int, headers: Mapping[str, str]) -> datetime | None:
         """Learn from an answer's headers. After a 429 everybody pauses; returns until when."""

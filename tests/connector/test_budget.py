@@ -171,6 +171,7 @@ async def test_the_day_ends_when_the_package_says(budget: Make, clock: ManualClo
         ({"Retry-After": format_datetime(START + timedelta(seconds=90), usegmt=True)}, 90),
     ],
 )
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_a_429_pauses_everybody_until_the_time_it_names(
     budget: Make, clock: ManualClock, headers: dict[str, str], seconds: int
 ) -> None:
@@ -203,6 +204,7 @@ async def test_a_429_pauses_everybody_until_the_time_it_names(
         {"X-RateLimit-Reset": ms(START - timedelta(seconds=1))},
     ],
 )
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_a_429_without_a_believable_time_pauses_longer_each_time(
     budget: Make, clock: ManualClock, headers: dict[str, str]
 ) -> None:

@@ -73,6 +73,9 @@ class Bench:
 
 Make = Callable[..., Any]
 
+# For what does not depend on the kind of database.
+on_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def bench(store: Store, tmp_path: Path) -> Make:
@@ -145,6 +148,7 @@ async def test_a_missing_refresh_token_means_the_old_one_stays(bench: Make) -> N
         assert b.stored().refresh.reveal() == "refresh-token-1"
 
 
+@on_sqlite
 async def test_a_connection_that_was_never_linked_says_so(bench: Make) -> None:
     async with bench() as b:
         b.connection_id += 1
@@ -155,6 +159,7 @@ async def test_a_connection_that_was_never_linked_says_so(bench: Make) -> None:
 # --- when to refresh -------------------------------------------------------------------------------------------------
 
 
+@on_sqlite
 async def test_never_earlier_than_the_package_allows(bench: Make) -> None:
     """D8: two simulated hours of a call every few seconds, with the default margin."""
     async with bench(not_before_s=570) as b:
@@ -170,6 +175,7 @@ async def test_never_earlier_than_the_package_allows(bench: Make) -> None:
     assert 11 <= b.calls <= 13
 
 
+@on_sqlite
 async def test_a_token_refused_too_early_waits_for_its_time(bench: Make) -> None:
     async with bench(not_before_s=570) as b:
         b.clock.advance(100)
@@ -181,6 +187,7 @@ async def test_a_token_refused_too_early_waits_for_its_time(bench: Make) -> None
 
 
 @pytest.mark.parametrize("expires_in", [1, 20, "59"])
+@on_sqlite
 async def test_a_life_shorter_than_the_margin_makes_no_loop(bench: Make, expires_in: Any) -> None:
     """D7."""
     async with bench(expires_in=expires_in, refresh_margin_s=300) as b:
@@ -198,6 +205,7 @@ async def test_a_life_shorter_than_the_margin_makes_no_loop(bench: Make, expires
 @pytest.mark.parametrize(
     ("expires_in", "life_s"), [("600", 600), (3600, 3600), (0, 300), (-1, 300), (1e9, 86400), ("x", 300), (None, 300)]
 )
+@on_sqlite
 async def test_an_unbelievable_life_is_bounded(bench: Make, expires_in: Any, life_s: int) -> None:
     """D6: the grant itself is good, so it is kept."""
     async with bench(expires_in=expires_in) as b:
@@ -206,6 +214,7 @@ async def test_an_unbelievable_life_is_bounded(bench: Make, expires_in: Any, lif
 
 
 @pytest.mark.parametrize("days", [40, 3])
+@on_sqlite
 async def test_an_idle_connection_is_kept_alive(bench: Make, days: int) -> None:
     """D9."""
     async with bench(refresh_token_days=30) as b:
@@ -260,6 +269,7 @@ async def test_processes_never_spend_a_token_twice(store_url: str, tmp_path: Pat
     assert (token.refresh.reveal(), token.generation) == (fake.refresh, fake.number)
 
 
+@on_sqlite
 async def test_a_cancelled_caller_does_not_lose_the_answer(bench: Make) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
@@ -385,11 +395,10 @@ def allow(database: Path) -> None:
 
 @pytest.fixture
 def database(store: Store) -> Path:
-    if not store.is_sqlite:
-        pytest.skip("the fault is made with SQLite")
     return Path(store.engine.url.database or "")
 
 
+@on_sqlite
 async def test_a_database_that_takes_no_writes_costs_no_token(bench: Make, database: Path) -> None:
     """D4."""
     async with bench() as b:
@@ -402,6 +411,7 @@ async def test_a_database_that_takes_no_writes_costs_no_token(bench: Make, datab
         assert (await b.manager().access_token()).reveal() == "access-token-2"
 
 
+@on_sqlite
 async def test_a_locked_database_costs_no_token(bench: Make, database: Path) -> None:
     """D4."""
     async with bench() as b:
@@ -429,6 +439,7 @@ def open_impatient(database: Path) -> sa.Engine:
 
 
 @pytest.mark.parametrize("restarted", [True, False])
+@on_sqlite
 async def test_a_grant_that_cannot_be_stored_is_put_aside(bench: Make, database: Path, restarted: bool) -> None:
     """D5: stored later from the spill, by this process or the next, without a second call."""
     async with bench() as b:
@@ -450,6 +461,7 @@ async def test_a_grant_that_cannot_be_stored_is_put_aside(bench: Make, database:
     assert b.calls == 1
 
 
+@on_sqlite
 async def test_without_database_and_spill_the_grant_lives_in_memory(bench: Make, database: Path) -> None:
     """D5."""
     async with bench() as b:
@@ -464,6 +476,7 @@ async def test_without_database_and_spill_the_grant_lives_in_memory(bench: Make,
     assert b.calls == 1
 
 
+@on_sqlite
 async def test_what_was_put_aside_never_replaces_something_newer(bench: Make, database: Path) -> None:
     async with bench() as b:
         b.clock.advance(600)
@@ -518,6 +531,7 @@ def answers(response: Response) -> Misbehaviour:
         (Response(b"x" * 1_000_000), ConnectorError),
     ],
 )
+@on_sqlite
 async def test_a_useless_answer_leaves_the_stored_token_alone(
     bench: Make, response: Response, error: type[Exception]
 ) -> None:
@@ -537,6 +551,7 @@ async def test_a_useless_answer_leaves_the_stored_token_alone(
     assert b.calls == 2
 
 
+@on_sqlite
 async def test_a_failing_endpoint_is_asked_less_and_less_often(bench: Make) -> None:
     async with bench(*[answers(Response(status_code=500))] * 1000) as b:
         b.clock.advance(600)
@@ -548,6 +563,7 @@ async def test_a_failing_endpoint_is_asked_less_and_less_often(bench: Make) -> N
     assert b.calls <= 110
 
 
+@on_sqlite
 async def test_a_token_that_is_still_good_bridges_a_failing_endpoint(bench: Make) -> None:
     async with bench(answers(Response(status_code=500)), refresh_margin_s=300) as b:
         ours = b.manager()
@@ -559,6 +575,7 @@ async def test_a_token_that_is_still_good_bridges_a_failing_endpoint(bench: Make
         assert (await ours.access_token()).reveal() == "access-token-2"
 
 
+@on_sqlite
 async def test_nobody_listening_is_certainly_not_sent(bench: Make) -> None:
     async with bench() as b:
         async with serve_raw(lambda *_: asyncio.sleep(0)) as nobody:
@@ -573,6 +590,7 @@ async def test_nobody_listening_is_certainly_not_sent(bench: Make) -> None:
         assert (await b.manager().access_token()).reveal() == "access-token-2"
 
 
+@on_sqlite
 async def test_a_reset_after_sending_is_an_unknown_outcome(bench: Make) -> None:
     """D6."""
 
@@ -613,6 +631,7 @@ async def test_a_refresh_token_that_comes_with_an_error_is_kept(bench: Make) -> 
         refusal(400, "invalid_grant", "Token is not allowed, because of invalid or empty chainId"),
     ],
 )
+@on_sqlite
 async def test_a_refusal_is_final_until_a_person_signs_in(bench: Make, response: Response) -> None:
     """D10."""
     async with bench(*[answers(response)] * 3) as b:
@@ -684,6 +703,7 @@ async def test_a_damaged_row_stops_that_connection_and_is_left_alone(bench: Make
     assert b.calls == 0
 
 
+@on_sqlite
 async def test_nothing_secret_is_logged(bench: Make) -> None:
     """D15."""
     failures: list[Misbehaviour] = [
@@ -780,6 +800,7 @@ async def expired(b: Bench, state: str) -> None:
         (reused_code, "bad code", 2),
     ],
 )
+@on_sqlite
 async def test_a_bad_callback_is_refused_and_stores_nothing(
     bench: Make, attempt: Callable[[Bench, str], Awaitable[Any]], words: str, generation: int
 ) -> None:
@@ -824,6 +845,7 @@ async def test_a_sign_in_leaves_no_state_and_no_verifier_in_the_clear(bench: Mak
         (refusal(401, "invalid_client"), ConfigurationError),
     ],
 )
+@on_sqlite
 async def test_an_exchange_that_fails_stores_nothing(bench: Make, response: Response, error: type[Exception]) -> None:
     async with bench(answers(response)) as b:
         state, _ = await begin(b)
