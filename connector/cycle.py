@@ -147,7 +147,8 @@ class Cycle:
         references = await self._references()
         states = await asyncio.to_thread(feeds.states, self.store, self.connection.id)
         opened: set[str] = set()
-        for feed in self.adapter.feeds(stage, references):
+        listed = self.adapter.feeds(stage, references)
+        for feed in listed:
             known = states.get(feed.name)
             if not is_due(feed, known, self.clock.now()):
                 continue
@@ -163,6 +164,11 @@ class Cycle:
                 report.error = report.error or error
             if feed.open_only:
                 opened.add(feed.fills)
+        await reader.settle()
+        try:
+            await reader.retry({feed.fills for feed in listed}, references)
+        except (Stopped, BadRecord) as error:
+            log.warning("quarantine.retry_failed", error=str(error))
         if opened:
             lonely = await asyncio.to_thread(
                 rows.without_anchor, self.store, self.connection.id, self.package.anchor, sorted(opened)

@@ -1,7 +1,7 @@
 """Reading one feed: page by page, each page one transaction, and evidence for what a complete read did not hold."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from connector import evidence
-from connector.adapter import Adapter, BadRow, Feed, Package, Page, References, Removal
+from connector.adapter import Adapter, BadRow, Feed, Package, Page, References, Removal, Row
 from connector.clock import Clock
 from connector.errors import SchemaDrift
 from connector.failpoints import failpoint
@@ -60,6 +60,7 @@ class Reader:
     accept_removals: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     on_page: Callable[[FeedReport], None] = lambda _: None
+    _read: list[FeedState] = field(default_factory=list)
 
     async def read(self, feed: Feed, known: FeedState | None, references: References) -> FeedReport:
         """Read a feed to its end; the cursor of each page is stored with its rows."""
@@ -70,10 +71,12 @@ class Reader:
         async for page in self.adapter.read(feed, state.cursor, references):
             failpoint("page.after_fetch")
             check_drift(feed, page)
+            moved = page.cursor != state.cursor
             state = msgspec.structs.replace(
                 state, cursor=page.cursor, rows=state.rows + len(page.rows), attempted_at=self.clock.now()
             )
-            await asyncio.to_thread(self._commit, page, state)
+            if moved or page.rows or page.removals or page.bad:
+                await asyncio.to_thread(self._commit, page, state)
             failpoint("page.after_commit")
             report.pages += 1
             report.rows += len(page.rows)
@@ -83,11 +86,23 @@ class Reader:
                 raise Interrupted
         if state.since is not None and feed.kind != "deletions":
             await self._question_absence(feed, state.since, references, report)
-        done = msgspec.structs.replace(
-            state, since=None, completed_at=self.clock.now(), attempted_at=self.clock.now(), status="ok", reason=""
+        self._read.append(
+            msgspec.structs.replace(
+                state, since=None, completed_at=self.clock.now(), attempted_at=self.clock.now(), status="ok", reason=""
+            )
         )
-        await asyncio.to_thread(self._put, done)
+        if state.since is not None:
+            await self.settle()
         return report
+
+    async def settle(self) -> None:
+        """Write down which feeds were read to their end: one transaction for all that brought nothing new.
+
+        A crash before it costs nothing but reading them again.
+        """
+        if self._read:
+            await asyncio.to_thread(self._put, self._read)
+            self._read = []
 
     async def look_up(self, kind: str, keys: Sequence[str], references: References) -> int:
         """Fetch items by key, such as the customers of items that came first; returns how many were found."""
@@ -100,12 +115,22 @@ class Reader:
             found += len(verdict.found)
         return found
 
+    async def retry(self, kinds: Collection[str], references: References) -> None:
+        """Ask again, once in a while, for single rows that could not be read: it may have been a bad moment only."""
+        before = self.clock.now() - RETRY_FAILED
+        waiting = await asyncio.to_thread(
+            quarantine.waiting, self.store, self.connection.id, kinds, before=before, limit=LOOK_UP
+        )
+        for kind, keys in waiting.items():
+            stored = await asyncio.to_thread(rows.count, self.store, self.connection.id, kind, open_only=False)
+            await self._question(kind, keys, stored, references)
+
     async def failed(self, feed: Feed, known: FeedState | None, reason: str) -> None:
         """Write down that a feed could not be read; its cursor stays where it was."""
         state = (await asyncio.to_thread(feeds.states, self.store, self.connection.id)).get(feed.name, known)
         state = state or FeedState(name=feed.name, scope=feed.scope)
         state = msgspec.structs.replace(state, attempted_at=self.clock.now(), status="failed", reason=reason)
-        await asyncio.to_thread(self._put, state)
+        await asyncio.to_thread(self._put, [state])
 
     async def _question_absence(self, feed: Feed, since: int, references: References, report: FeedReport) -> None:
         absent = await asyncio.to_thread(
@@ -116,19 +141,23 @@ class Reader:
         stored = await asyncio.to_thread(
             rows.count, self.store, self.connection.id, feed.fills, open_only=feed.open_only
         )
+        report.looked_up += len(absent)
+        report.gone += await self._question(feed.fills, absent, stored, references)
+
+    async def _question(self, kind: str, keys: Sequence[str], stored: int, references: References) -> int:
+        """Look up what should be there; remove what the package does not know any more, and say how much that was."""
         gone: list[Removal] = []
-        for chunk in _chunks(absent):
-            answer = await self.adapter.look_up(feed.fills, chunk, references)
-            verdict = evidence.weigh(feed.fills, chunk, answer)
+        for chunk in _chunks(keys):
+            answer = await self.adapter.look_up(kind, chunk, references)
+            verdict = evidence.weigh(kind, chunk, answer)
             await asyncio.to_thread(self._commit, Page(cursor=None, rows=verdict.found, bad=verdict.bad), None)
-            report.looked_up += len(chunk)
             failpoint("sweep.mid")
             gone += verdict.gone
         if not self.accept_removals:
-            evidence.check_size(len(gone), stored, kind=feed.fills, connection=self.connection.name)
+            evidence.check_size(len(gone), stored, kind=kind, connection=self.connection.name)
         for start_at in range(0, len(gone), LOOK_UP):
             await asyncio.to_thread(self._commit, Page(cursor=None, removals=gone[start_at : start_at + LOOK_UP]), None)
-        report.gone += len(gone)
+        return len(gone)
 
     def _commit(self, page: Page, state: FeedState | None) -> None:
         """One transaction: rows, removals, touched groups, quarantine and cursor, fenced by the lease."""
@@ -149,14 +178,15 @@ class Reader:
             groups.touch(connection, connection_id, touched)
             self._quarantine(connection, page, now)
             if state is not None:
-                feeds.put(connection, self.store, connection_id, state)
+                feeds.put(connection, connection_id, [state])
             failpoint("page.before_commit")
 
     def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> None:
-        good: dict[str, list[str]] = {}
-        for row in page.rows:
-            good.setdefault(row.kind, []).append(row.key)
-        for kind, keys in good.items():
+        settled: dict[str, list[str]] = {}
+        items: list[Row | Removal] = [*page.rows, *page.removals]
+        for item in items:
+            settled.setdefault(item.kind, []).append(item.key)
+        for kind, keys in settled.items():
             quarantine.cured(connection, self.connection.id, kind=kind, keys=keys)
         quarantine.put(
             connection,
@@ -173,10 +203,10 @@ class Reader:
             connections.fence(connection, self.lease, now=self.clock.now(), ttl=self.lease_ttl)
             rows.forget_versions(connection, self.connection.id, kind)
 
-    def _put(self, state: FeedState) -> None:
+    def _put(self, states: Sequence[FeedState]) -> None:
         with self.store.write() as connection:
             connections.fence(connection, self.lease, now=self.clock.now(), ttl=self.lease_ttl)
-            feeds.put(connection, self.store, self.connection.id, state)
+            feeds.put(connection, self.connection.id, states)
 
 
 def start(feed: Feed, known: FeedState | None, cycle: int) -> tuple[FeedState, bool]:

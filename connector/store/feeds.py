@@ -1,10 +1,13 @@
 """Where each feed of a connection stands."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
+from connector.store import bulk
 from connector.store.engine import Store
 from connector.store.tables import FeedRow
 
@@ -32,11 +35,8 @@ def states(store: Store, connection_id: int) -> dict[str, FeedState]:
         return {row["name"]: FeedState(**row) for row in rows}
 
 
-def put(connection: sa.Connection, store: Store, connection_id: int, state: FeedState) -> None:
-    values = {name: getattr(state, name) for name in FeedState.__struct_fields__}
-    insert = store.insert(TABLE).values(connection_id=connection_id, **values)
-    del values["name"]
-    connection.execute(insert.on_conflict_do_update(index_elements=["connection_id", "name"], set_=values))
+def put(connection: sa.Connection, connection_id: int, new: Sequence[FeedState]) -> None:
+    bulk.upsert(connection, TABLE, [{"connection_id": connection_id, **msgspec.structs.asdict(state)} for state in new])
 
 
 def restart_all(connection: sa.Connection, connection_id: int) -> None:

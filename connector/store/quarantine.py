@@ -1,6 +1,6 @@
-"""Items that could not be used: kept encrypted, retried when the adapter or the mapping changes."""
+"""Items that could not be used: kept encrypted; rows are asked for again, records made again when something changes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -54,8 +54,30 @@ def put(
         )
 
 
+def waiting(
+    store: Store, connection_id: int, kinds: Collection[str], *, before: datetime, limit: int
+) -> dict[str, list[str]]:
+    """Rows of some kinds that were last seen to be bad before a moment, longest ago first: kind -> keys."""
+    statement = (
+        sa.select(TABLE.c.kind, TABLE.c.key)
+        .where(
+            TABLE.c.connection_id == connection_id,
+            TABLE.c.group_key == "",
+            TABLE.c.kind.in_(kinds),
+            TABLE.c.last_seen_at <= before,
+        )
+        .order_by(TABLE.c.last_seen_at, TABLE.c.kind, TABLE.c.key)
+        .limit(limit)
+    )
+    found: dict[str, list[str]] = {}
+    with store.read() as connection:
+        for kind, key in connection.execute(statement):
+            found.setdefault(kind, []).append(key)
+    return found
+
+
 def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Sequence[str]) -> None:
-    """These items were read well: nothing of them is left in quarantine."""
+    """These items were read well or are gone: nothing of them is left in quarantine."""
     if (
         keys
         and connection.execute(

@@ -111,7 +111,11 @@ def unallocated(store: Store, connection_id: int, currency: str) -> Receipts:
         sa.func.count(),
         sa.func.coalesce(sa.func.sum(table.c.base_unallocated_minor), 0),
         sa.func.min(table.c.booking_date),
-    ).where(table.c.connection_id == connection_id, ~table.c.removed, table.c.base_unallocated_minor > 0)
+    ).where(
+        table.c.connection_id == connection_id,
+        ~table.c.removed,
+        table.c.base_unallocated_minor > sa.literal_column("0"),
+    )
     with store.read() as connection:
         count, total, oldest = connection.execute(statement).one()
     return Receipts(count=count, amount=from_minor(int(total), currency), oldest=oldest)

@@ -30,6 +30,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+def _partial(name: str, *columns: str, where: str, on_sqlite: str | None = None) -> Index:
+    """An index on some rows only. SQLite uses it where a query repeats the condition, so flags are written `= 1`."""
+    return Index(name, *columns, sqlite_where=text(on_sqlite or where), postgresql_where=text(where))
+
+
 class Base(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
@@ -104,23 +109,9 @@ class RowRow(Base, table=True):
 
     __table_args__: ClassVar[tuple[Any, ...]] = (
         Index("row_group", "connection_id", "group_key"),
-        Index("row_open", "connection_id", "kind", "seen", sqlite_where=text("open"), postgresql_where=text("open")),
-        Index(
-            "row_day",
-            "connection_id",
-            "kind",
-            "group_key",
-            "day",
-            sqlite_where=text("day IS NOT NULL"),
-            postgresql_where=text("day IS NOT NULL"),
-        ),
-        Index(
-            "row_parent",
-            "connection_id",
-            "parent",
-            sqlite_where=text("parent IS NOT NULL"),
-            postgresql_where=text("parent IS NOT NULL"),
-        ),
+        _partial("row_open", "connection_id", "kind", "seen", where="open", on_sqlite="open = 1"),
+        _partial("row_day", "connection_id", "kind", "group_key", "day", where="day IS NOT NULL"),
+        _partial("row_parent", "connection_id", "parent", where="parent IS NOT NULL"),
     )
 
 
@@ -135,13 +126,7 @@ class GroupRow(Base, table=True):
     left_out: int = Field(default=0, sa_type=BigInt)
 
     __table_args__: ClassVar[tuple[Any, ...]] = (
-        Index(
-            "record_group_touched",
-            "connection_id",
-            "group_key",
-            sqlite_where=text("touched"),
-            postgresql_where=text("touched"),
-        ),
+        _partial("record_group_touched", "connection_id", "group_key", where="touched", on_sqlite="touched = 1"),
     )
 
 
@@ -205,7 +190,10 @@ class SettlementRow(Base, table=True):
 
 class PaymentRow(RecordBase, table=True):
     __tablename__ = "payment"
-    __table_args__: ClassVar[tuple[Any, ...]] = (Index("payment_group", "connection_id", "group_key"),)
+    __table_args__: ClassVar[tuple[Any, ...]] = (
+        Index("payment_group", "connection_id", "group_key"),
+        _partial("payment_unallocated", "connection_id", where="base_unallocated_minor > 0"),
+    )
     customer: str
     kind: str
     currency: str
@@ -218,8 +206,8 @@ class PaymentRow(RecordBase, table=True):
 
 
 UNDELIVERED = ("pending", "waiting", "dead")
-_UNDELIVERED = text("state IN ('pending', 'waiting', 'dead')")
-_HELD = text("state IN ('waiting', 'dead')")
+_UNDELIVERED = "state IN ('pending', 'waiting', 'dead')"
+_HELD = "state IN ('waiting', 'dead')"
 
 
 class OutboxRow(Base, table=True):
@@ -256,25 +244,17 @@ class OutboxRow(Base, table=True):
     reason: str = ""
 
     __table_args__: ClassVar[tuple[Any, ...]] = (
-        Index("outbox_queue", "destination", "id", sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED),
-        Index(
-            "outbox_connection",
+        _partial("outbox_queue", "destination", "id", where=_UNDELIVERED),
+        _partial("outbox_connection", "connection_id", "destination", "id", where=_UNDELIVERED),
+        _partial("outbox_entity", "connection_id", "entity", "external_id", "id", where=_UNDELIVERED),
+        _partial(
+            "outbox_barrier",
             "connection_id",
-            "destination",
-            "id",
-            sqlite_where=_UNDELIVERED,
-            postgresql_where=_UNDELIVERED,
+            "type",
+            where=f"barrier AND {_UNDELIVERED}",
+            on_sqlite=f"barrier = 1 AND {_UNDELIVERED}",
         ),
-        Index(
-            "outbox_entity",
-            "connection_id",
-            "entity",
-            "external_id",
-            "id",
-            sqlite_where=_UNDELIVERED,
-            postgresql_where=_UNDELIVERED,
-        ),
-        Index("outbox_held", "connection_id", "ordering_key", "id", sqlite_where=_HELD, postgresql_where=_HELD),
+        _partial("outbox_held", "connection_id", "ordering_key", "id", where=_HELD),
     )
 
 

@@ -168,6 +168,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id"),
     )
     op.create_index(
+        "outbox_barrier",
+        "outbox",
+        ["connection_id", "type"],
+        unique=False,
+        sqlite_where=sa.text("barrier = 1 AND state IN ('pending', 'waiting', 'dead')"),
+        postgresql_where=sa.text("barrier AND state IN ('pending', 'waiting', 'dead')"),
+    )
+    op.create_index(
         "outbox_connection",
         "outbox",
         ["connection_id", "destination", "id"],
@@ -221,6 +229,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("connection_id", "external_id"),
     )
     op.create_index("payment_group", "payment", ["connection_id", "group_key"], unique=False)
+    op.create_index(
+        "payment_unallocated",
+        "payment",
+        ["connection_id"],
+        unique=False,
+        sqlite_where=sa.text("base_unallocated_minor > 0"),
+        postgresql_where=sa.text("base_unallocated_minor > 0"),
+    )
     op.create_table(
         "quarantine",
         sa.Column("connection_id", sa.Integer(), nullable=False),
@@ -248,7 +264,7 @@ def upgrade() -> None:
         "record_group",
         ["connection_id", "group_key"],
         unique=False,
-        sqlite_where=sa.text("touched"),
+        sqlite_where=sa.text("touched = 1"),
         postgresql_where=sa.text("touched"),
     )
     op.create_table(
@@ -279,7 +295,7 @@ def upgrade() -> None:
         "row",
         ["connection_id", "kind", "seen"],
         unique=False,
-        sqlite_where=sa.text("open"),
+        sqlite_where=sa.text("open = 1"),
         postgresql_where=sa.text("open"),
     )
     op.create_index(
