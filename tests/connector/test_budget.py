@@ -211,7 +211,7 @@ async def test_a_429_without_a_believable_time_pauses_longer_each_time(
     """B1."""
     ours = budget()
     await ours.acquire()
-    given = httpx.Headers({name: value.encode() for name, value in headers.items()})  # type: ignore[misc]  # bytes too
+    given = httpx.Headers({name.encode(): value.encode() for name, value in headers.items()})
     pauses = []
     for _ in range(8):
         until = await ours.told(429, given)

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -71,7 +71,7 @@ class Bench:
         return len(self.fake.requests)
 
 
-Make = Callable[..., Any]
+Make = Callable[..., AbstractAsyncContextManager[Bench]]
 
 # For what does not depend on the kind of database.
 on_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
