@@ -37,13 +37,13 @@ def pick(items: list[dict[str, Any]], division: str, where: str) -> dict[str, An
             where=f"{where}, division {division} is configured",
             fix="correct `administration` in the configuration, or sign in as a user of the right division",
         )
-    if (state := _STATUS.get(essential({"Status": 1} | found, "Status", whole))) is not None:
+    if (state := _STATUS.get(essential(found, "Status", whole, 1))) is not None:
         raise PermissionLost(
             f"division {division} is {state}",
             where=where,
             fix="activate the division in Exact Online, or remove this connection from the configuration",
         )
-    if blocking := essential({"BlockingStatus": 0} | found, "BlockingStatus", whole):
+    if blocking := essential(found, "BlockingStatus", whole, 0):
         raise SourceDown(
             f"division {division} is closed for {_BLOCKING.get(blocking, 'maintenance')}",
             where=where,
@@ -74,10 +74,10 @@ def not_granted(division: str, where: str) -> PermissionLost:
 def identity(item: dict[str, Any], division: str, time_zone: str) -> Identity:
     return Identity(
         administration=division,
-        name=essential({"Description": None} | item, "Description", text) or division,
-        currency=essential({"Currency": None} | item, "Currency", text) or "EUR",
+        name=essential(item, "Description", text, division) or division,
+        currency=essential(item, "Currency", text, "EUR") or "EUR",
         time_zone=time_zone,
-        country=essential({"Country": None} | item, "Country", text) or "",
+        country=essential(item, "Country", text, "") or "",
     )
 
 

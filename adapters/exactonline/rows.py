@@ -69,7 +69,11 @@ class Decoder:
         self._make = _MAKERS.get(kind.name, _owned)
 
     def page(self, items: Iterable[dict[str, Any]]) -> Decoded:
-        """Of several items with one id the newest counts (sheet 4)."""
+        """Of several items with one id the newest counts (sheet 4).
+
+        Raises:
+            SchemaDrift: an item has no readable id, so that it could never leave the quarantine again.
+        """
         rows: dict[tuple[str, str], Row] = {}
         removals: list[Removal] = []
         bad: list[BadRow] = []
@@ -78,7 +82,7 @@ class Decoder:
                 version = None if (stamp := item.get("Timestamp")) is None else wire.whole(stamp)
                 row = self._make(self._kind, item, version, self._chart)
             except ValueError as error:
-                key = str(item.get(self._kind.key)).lower()
+                key = str(wire.essential(item, self._kind.key, self._kind.fields[self._kind.key]))
                 bad.append(BadRow(kind=self._kind.name, key=key, reason=str(error), payload=item))
                 continue
             if row is not None:

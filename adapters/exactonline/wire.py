@@ -87,9 +87,15 @@ def flag(value: Any) -> bool:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
-@lru_cache(maxsize=4096)
 def day(value: Any) -> str | None:
     """A date-only field is midnight UTC whatever the administration's zone (sheet 3.3)."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a date")  # noqa: TRY004 - as for text
+    return _day(value)
+
+
+@lru_cache(maxsize=4096)
+def _day(value: str) -> str | None:
     moment = _moment(value)
     return None if moment is None or moment.year == 1 else moment.date().isoformat()
 
@@ -144,15 +150,18 @@ def decoder(plan: dict[str, Decode], required: Sequence[str]) -> Callable[[dict[
     return decode
 
 
-def essential(item: dict[str, Any], name: str, decode: Decode) -> Any:
-    """A field without which the whole answer says nothing; None where it is null.
+def essential(item: dict[str, Any], name: str, decode: Decode, default: Any = None) -> Any:
+    """A field without which the whole answer says nothing; `default`, if any, stands where it is absent or null.
 
     Raises:
-        SchemaDrift: it is missing or cannot be read.
+        SchemaDrift: it cannot be read, or there is nothing to stand for it.
     """
+    raw = item.get(name)
+    if raw is None and default is not None:
+        return default
     try:
-        return None if item[name] is None else decode(item[name])
-    except (KeyError, ValueError) as error:
+        return decode(raw)
+    except ValueError as error:
         raise SchemaDrift(
             f"{name} of an answer cannot be read: {error}",
             fix="the package may have changed; what the answer was about stays as it was, and is asked again",

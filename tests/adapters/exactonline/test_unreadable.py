@@ -56,3 +56,9 @@ async def test_an_unreadable_version_costs_one_row_and_not_the_page(world: Exact
     [page] = await pages(world, "accounts")
     assert (len(page.bad), len(page.rows)) == (1, len(whole.rows) - 1)
     assert page.cursor == whole.cursor
+
+
+async def test_an_item_without_a_readable_id_is_not_quarantined_under_a_name_of_its_own(world: ExactWorld) -> None:
+    world.simulator.faults.add("sync/CRM/Accounts", "bad_row", field="ID")
+    with pytest.raises(SchemaDrift, match="ID"):
+        await pages(world, "accounts")
