@@ -218,21 +218,23 @@ class Assembly:
             entity=change.entity,
             external_id=change.external_id,
             entity_version=change.version,
-            ordering_key=self._ordering_key(change.record),
+            ordering_key=ordering_key(self.destiny.administration, change.record),
             barrier=False,
             data=events.encode(
                 {"meta": meta, "record": msgspec.Raw(change.body), "raw_ref": f"group/{change.group_key}"}
             ),
         )
 
-    def _ordering_key(self, record: Record) -> str:
-        match record:
-            case Customer():
-                return f"{self.destiny.administration}/{record.external_id}"
-            case Invoice() | Payment():
-                return f"{self.destiny.administration}/{record.customer}"
-            case _:
-                return self.destiny.administration
+
+def ordering_key(administration: str, record: Record) -> str:
+    """What concerns one customer travels in order; the administration is a key of its own."""
+    match record:
+        case Customer():
+            return f"{administration}/{record.external_id}"
+        case Invoice() | Payment():
+            return f"{administration}/{record.customer}"
+        case _:
+            return administration
 
 
 def plan(entity: Entity, made: Mapping[str, Made], stored: Mapping[str, Stored]) -> list[Change]:

@@ -199,6 +199,15 @@ def initial_load_done(connection: sa.Connection, connection_id: int) -> None:
     connection.execute(sa.update(TABLE).where(TABLE.c.id == connection_id).values(initial_done=True))
 
 
+def raise_counters(connection: sa.Connection, connection_id: int, by: int) -> None:
+    """Event numbers and cycle numbers go on above anything a destination can have seen."""
+    connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.id == connection_id)
+        .values(sequence=TABLE.c.sequence + by, cycle=TABLE.c.cycle + by)
+    )
+
+
 def finish(
     store: Store, lease: Lease, *, now: datetime, next_due_at: datetime, outcome: str, reason: str, succeeded: bool
 ) -> None:

@@ -80,6 +80,26 @@ def move(connection: sa.Connection, connection_id: int, entity: Entity, groups: 
         )
 
 
+def after(store: Store, connection_id: int, entity: Entity, key: str, limit: int) -> list[Stored]:
+    """The next records in the order of their external ids, removed ones included."""
+    table = TABLES[entity]
+    statement = (
+        sa.select(*(table.c[name] for name in Stored.__struct_fields__))
+        .where(table.c.connection_id == connection_id, table.c.external_id > key)
+        .order_by(table.c.external_id)
+        .limit(limit)
+    )
+    with store.read() as connection:
+        return [Stored(*row) for row in connection.execute(statement)]
+
+
+def raise_versions(connection: sa.Connection, connection_id: int, by: int) -> None:
+    for table in TABLES.values():
+        connection.execute(
+            sa.update(table).where(table.c.connection_id == connection_id).values(version=table.c.version + by)
+        )
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What the store holds of one connection, for people; amounts are per currency."""
 

@@ -1,6 +1,5 @@
 """The engine against a package that lives in memory: pages, assembly, evidence, outcomes."""
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -11,75 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from connector.adapter import BadRow
-from connector.cycle import Cycle
 from connector.errors import NeedsReconnect, PermissionLost, SourceDown
-from connector.outcome import CycleReport
 from connector.store import connections, feeds, quarantine, records
-from connector.store.engine import Store, open_store
-from connector.store.tables import InvoiceRow, OutboxRow, SettlementRow
-from connector.vault import MasterKey, Vault
-from tests.clocks import ManualClock
-from tests.memory_package import ADMINISTRATION, MemoryAdapter, MemoryAssembler, MemoryBooks, memory_package
-
-
-@dataclass
-class Bench:
-    """One connection to one set of books in memory, and the means to run its cycles."""
-
-    store: Store
-    clock: ManualClock = field(default_factory=ManualClock)
-    books: MemoryBooks = field(default_factory=MemoryBooks)
-    assembler: MemoryAssembler = field(default_factory=MemoryAssembler)
-    mapping: Any = field(default_factory=lambda: SimpleNamespace(digest="mapping-1"))
-
-    def __post_init__(self) -> None:
-        self.adapter = MemoryAdapter(self.books)
-        linked = connections.register(
-            self.store,
-            name="acme",
-            package="memory",
-            administration=ADMINISTRATION,
-            destination="backend",
-            now=self.clock.now(),
-        )
-        with self.store.write() as connection:
-            connections.linked(connection, linked.id, self.clock.now())
-
-    async def cycle(self, **options: Any) -> CycleReport:
-        return await self.prepare(**options).run()
-
-    def prepare(self, **options: Any) -> Cycle:
-        return Cycle(
-            store=self.store,
-            vault=Vault([MasterKey("k1", bytes(32))]),
-            clock=self.clock,
-            package=memory_package(self.adapter, self.assembler),
-            adapter=self.adapter,
-            mapping=self.mapping,
-            connection=connections.find(self.store, "acme"),
-            owner="me",
-            every=timedelta(minutes=15),
-            **options,
-        )
-
-    def invoices(self) -> dict[str, tuple[int, int, bool]]:
-        table = InvoiceRow.__table__
-        with self.store.read() as connection:
-            rows = connection.execute(
-                sa.select(table.c.external_id, table.c.open_minor, table.c.version, table.c.removed)
-            )
-            return {key: (open_, version, removed) for key, open_, version, removed in rows}
-
-    def events(self, *types: str) -> list[tuple[str, str, int]]:
-        table = OutboxRow.__table__
-        with self.store.read() as connection:
-            rows = connection.execute(
-                sa.select(table.c.type, table.c.external_id, table.c.entity_version).order_by(table.c.id)
-            ).all()
-        return [tuple(row) for row in rows if not types or row.type in types]
-
-    def record_events(self) -> list[tuple[str, str, int]]:
-        return [event for event in self.events() if event[0].endswith(("upserted.v1", "removed.v1"))]
+from connector.store.engine import open_store
+from connector.store.tables import OutboxRow, SettlementRow
+from tests.memory_engine import Bench
 
 
 @pytest.fixture
