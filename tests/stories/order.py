@@ -22,7 +22,10 @@ def _breaches(history: Iterable[Delivery]) -> Iterator[str]:
     unanswered: dict[str, Seen] = {}
     """Events that came and were not acknowledged, by id."""
     for delivery in history:
+        ahead: set[str] = set()
+        """Events in the same request, before the one that is looked at."""
         for event in delivery.events:
+            ahead.add(event.id)
             entity, lane = (event.source, event.subject), (event.source, event.partitionkey)
             if event.id in digests:
                 if digests[event.id] != event.digest:
@@ -36,7 +39,7 @@ def _breaches(history: Iterable[Delivery]) -> Iterator[str]:
             yield from (
                 f"{event.subject}: sequence {event.sequence} overtook {other.sequence}, which was not acknowledged"
                 for other in unanswered.values()
-                if _waits_for(event, other)
+                if _waits_for(event, other, together=other.id in ahead)
             )
             versions[entity] = max(versions[entity], event.entity_version)
             newest[lane] = max(newest[lane], event.sequence)
@@ -47,8 +50,13 @@ def _breaches(history: Iterable[Delivery]) -> Iterator[str]:
                 unanswered[event.id] = event
 
 
-def _waits_for(event: Seen, other: Seen) -> bool:
-    """Freshness speaks for everything before it, any other event for its own partition and its own entity."""
+def _waits_for(event: Seen, other: Seen, *, together: bool) -> bool:
+    """Freshness waits for everything before it, a version for the one before it, an event for its partition.
+
+    Only the last may travel `together`: of a partition a request holds several, in their order.
+    """
     if event.source != other.source or other.sequence > event.sequence:
         return False
-    return event.type == FRESHNESS or event.partitionkey == other.partitionkey or event.subject == other.subject
+    if event.type == FRESHNESS or event.subject == other.subject:
+        return True
+    return event.partitionkey == other.partitionkey and not together
