@@ -64,7 +64,7 @@ class Runtime:
         store = open_store(settings.store_url)
         runtime = cls(settings=settings, packages=packages, clock=clock, store=store, vault=vault)
         try:
-            runtime.token_store.check_key()
+            runtime.check_key()
             for connection in settings.connections.values():
                 runtime.register(connection)
         except BaseException:
@@ -79,6 +79,17 @@ class Runtime:
     @property
     def redirect_uri(self) -> str:
         return self.settings.daemon.url + CALLBACK_PATH
+
+    def check_key(self) -> None:
+        """Prove that the key file is the one this database was written with.
+
+        Raises:
+            ConfigurationError: it is another one.
+        """
+        try:
+            self.token_store.check_key()
+        except ConfigurationError as error:
+            raise ConfigurationError(error.what, where=str(self.settings.secrets.key_file), fix=error.fix) from error
 
     def register(self, connection: config.Connection) -> Linked:
         linked = connections.register(

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from connector.runtime import Runtime
 from connector.store import connections
 from connector.store.engine import Store, open_store
 from connector.vault import generate_key_file
+from tests import nursery
 from tests.servers import serve
 
 PATIENCE_S = 60.0
@@ -152,6 +152,8 @@ class Desk:
     folder: Path
     servers: Servers
     port: int
+    door: Path
+    """Where processes come from (`tests.nursery`)."""
     environ: dict[str, str] = field(default_factory=lambda: dict(SECRETS))
     keeps_quiet: bool = True
     """Whether output is looked at for what must not be there."""
@@ -195,19 +197,16 @@ class Desk:
         yield store
         store.close()
 
-    def run(self, *words: str, environ: Mapping[str, str] | None = None, user: int | None = None) -> Done:
+    def run(self, *words: str, environ: Mapping[str, str] | None = None) -> Done:
         """Run a command to its end."""
-        return self.ended(self.start(*words, environ=environ, user=user))
+        return self.ended(self.start(*words, environ=environ))
 
-    def start(
-        self, *words: str, environ: Mapping[str, str] | None = None, user: int | None = None
-    ) -> "subprocess.Popen[str]":
+    def start(self, *words: str, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
         inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
         return subprocess.Popen(
-            [sys.executable, "-m", "connector", *words],
+            nursery.command(self.door, *words),
             cwd=self.folder,
             env=inherited | dict(self.environ if environ is None else environ),
-            user=user,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -38,7 +38,7 @@ def create_app(runtime: Runtime, health: Health, linked: Linked) -> Starlette:
 
 def _probe(runtime: Runtime) -> None:
     """The database takes a write and the key is the right one."""
-    runtime.token_store.check_key()
+    runtime.check_key()
     with runtime.store.write() as connection:
         connection.exec_driver_sql("SELECT 1")
 

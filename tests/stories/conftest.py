@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk import Desk, Servers, servers
+from tests.nursery import nursery
 from tests.stories.world import Town
 
 
@@ -23,8 +24,15 @@ def around() -> Iterator[Servers]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where `connector` processes come from."""
+    with nursery(tmp_path_factory.mktemp("nursery")) as door:
+        yield door
+
+
 @pytest.fixture
-def desk(around: Servers, tmp_path: Path, unused_tcp_port: int) -> Iterator[Desk]:
+def desk(around: Servers, door: Path, tmp_path: Path, unused_tcp_port: int) -> Iterator[Desk]:
     """A folder with a key and a configuration; nothing is linked yet."""
-    yield Desk(tmp_path, around, unused_tcp_port)
+    yield Desk(tmp_path, around, unused_tcp_port, door)
     around.clear()

@@ -1,0 +1,105 @@
+"""The consultant's path, from an empty folder to a client whose mirror follows, each step a process."""
+
+from collections import Counter
+from typing import Any
+
+import httpx
+
+from connector import mirror
+from tests.desk import Desk, Servers, consent, link_of
+
+
+def records_in(events: list[dict[str, Any]]) -> Counter[str]:
+    """The newest state of each record that waits, counted by type."""
+    newest = {(event["entity"], event["external_id"]): event["type"] for event in events}
+    return Counter(kind for kind in newest.values() if kind.endswith(("upserted.v1", "removed.v1")))
+
+
+def test_from_an_empty_folder_to_a_mirror_that_follows(desk: Desk, around: Servers) -> None:
+    filled_in = desk.file.read_text()
+    desk.file.unlink()
+    desk.key.unlink()
+    assert desk.run("init").code == 0
+    assert desk.key.stat().st_mode & 0o777 == 0o600
+    assert "[[connections]]" in desk.file.read_text()
+    desk.file.write_text(filled_in)
+
+    unlinked = desk.run("check")
+    assert unlinked.code == 3
+    assert f"http://127.0.0.1:{desk.port}/callback" in unlinked.out
+    assert "-> run `connector connect acme`" in unlinked.out
+
+    connecting = desk.start("connect", "acme")
+    page = httpx.get(consent(link_of(connecting)), trust_env=False)
+    assert (page.status_code, "is linked" in page.text) == (200, True)
+    linked = desk.ended(connecting)
+    assert (linked.code, "linked acme" in linked.out) == (0, True), linked
+
+    checked = desk.run("check", "--json")
+    assert checked.code == 0
+    assert {finding["state"] for finding in checked.json()} == {"ok"}
+
+    rehearsed = desk.run("sync", "--dry-run")
+    assert (rehearsed.code, "nothing was stored or sent" in rehearsed.out) == (0, True)
+    assert around.receiver.history == []
+    assert desk.run("status", "--json").json()["connections"][0]["invoices"] == 0
+
+    assert desk.run("sync", "--no-deliver").code == 0
+    assert around.receiver.history == []
+    waiting = records_in(desk.run("events", "--json", "--limit", "1000").json())
+    assert waiting["ar.invoice.upserted.v1"] >= mirror.figures(around.truth).items > 0
+    for kind, count in waiting.items():
+        assert f"{count:>7}  {kind}" in rehearsed.out
+
+    around.book("pay")
+    delivered = desk.run("sync")
+    assert (delivered.code, "events delivered" in delivered.out) == (0, True), delivered
+    assert mirror.differences(around.mirror(), around.truth) == []
+
+    status = desk.run("status", "--json").json()["connections"][0]
+    assert (status["linked"], status["outcome"], status["reason"]) == (True, "ok", "")
+    assert "acme" in desk.run("status").out
+
+
+def test_the_redirected_address_may_be_pasted(desk: Desk) -> None:
+    """On a machine that the browser cannot reach; what is no address is asked for again."""
+    done = desk.paste(desk.start("connect", "acme", "--paste"), "what is this?")
+    assert (done.code, "linked acme" in done.out) == (0, True), done
+    assert "not the redirected address" in done.err
+
+
+def test_changed_mapping_sends_only_real_differences_and_replay_sends_again(desk: Desk, around: Servers) -> None:
+    desk.linked()
+    assert desk.run("sync").code == 0
+    own = desk.folder / "acme.toml"
+    desk.configure('destination = "backend"', 'destination = "backend"\nmapping = "acme.toml"')
+    assert "there is no file" in desk.run("mapping", "check").err
+
+    own.write_text('[customer]\nemial = "Email"\n')
+    wrong = desk.run("mapping", "check")
+    assert wrong.code == 2
+    assert "customer.emial" in wrong.err
+    assert "did you mean 'email'?" in wrong.err
+
+    own.write_text('[customer]\nname = "Name | upper"\n')
+    assert desk.run("mapping", "check").code == 0
+    shown = desk.run("mapping", "preview", "acme", "--json", "--limit", "1").json()
+    name = shown[0]["records"]["customers"][0]["name"]
+    assert name == name.upper()
+
+    before, requests = len(around.receiver.history), len(around.simulator.requests)
+    applied = desk.run("sync", "--json")
+    assert applied.code == 0
+    told = [event for delivery in around.receiver.history[before:] for event in delivery.events]
+    changed = {event.subject.partition("/")[0] for event in told if event.type.endswith("upserted.v1")}
+    assert changed == {"customer"}
+    assert all(customer["name"].isupper() for customer in around.mirror()["customers"].values())
+    assert len(around.simulator.requests) > requests
+
+    again = desk.run("replay", "--connection", "acme")
+    assert (again.code, "wait to be sent again" in again.out) == (0, True)
+    state, before = around.mirror(), len(around.receiver.history)
+    assert desk.run("sync").code == 0
+    told = [event for delivery in around.receiver.history[before:] for event in delivery.events]
+    assert "duplicate" in {event.verdict for event in told}
+    assert around.mirror() == state
