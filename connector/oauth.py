@@ -18,6 +18,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from connector.clock import Clock
 from connector.errors import AuthRevoked, ConnectorError, NeedsReconnect, SourceDown, Throttled
+from connector.failpoints import failpoint
 from connector.network import WAIT
 from connector.secrets import Secret, redact
 from connector.store.authorizations import Authorizations, Started
@@ -154,14 +155,17 @@ class TokenManager:
             wait_s = (opens_at - now).total_seconds()
             return wait_s if wait_s <= _PATIENCE_S else self._not_yet(opens_at)
         owner = secrets.token_hex(8)
+        failpoint("token.before_intent")
         if not await asyncio.to_thread(self._tokens.claim, token, owner, now, now + LEASE):
             return _POLL_S
         return await self._spend(token, owner, now)
 
     async def _spend(self, token: StoredToken, owner: str, begun_at: datetime) -> Secret | ConnectorError | float:
         """One request with the refresh token."""
+        failpoint("token.after_intent")
         match await self._endpoint.refresh(token.refresh):
             case Granted(grant):
+                failpoint("token.after_http")
                 stored = await self._keep(self._tokens.seal(token.connection_id, token.generation, grant))
                 return grant.access if stored and grant.access else 0.0
             case Refused(reason):
@@ -193,6 +197,7 @@ class TokenManager:
                 _log.error("token.spill_failed", connection=self._name, reason=error.strerror)
             raise
         self._unsaved = None
+        failpoint("token.after_commit")
         return stored
 
     async def _give_up(self, token: StoredToken, reason: str) -> None:
