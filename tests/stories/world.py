@@ -7,7 +7,7 @@ is one connection in it, with a clock that stands still until moved and a proces
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,13 +172,15 @@ class World:
     customers: int = 4
     invoices: int = 8
     clock: Clock = field(default_factory=ManualClock)
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """What of the simulator differs from its defaults."""
     deaths: int = 0
 
     def __post_init__(self) -> None:
         today = self.clock.now().astimezone(ZoneInfo("Europe/Amsterdam")).date()
         books = generate(seed=self.seed, customers=self.customers, invoices=self.invoices, today=today)
-        limits = SimulatorSettings(minute_limit=10**6, day_limit=10**6, auto_approve=True)
-        self.simulator: ExactSimulator = create(books, self.clock, limits)
+        setup = SimulatorSettings(minute_limit=10**6, day_limit=10**6, auto_approve=True, **self.switches)
+        self.simulator: ExactSimulator = create(books, self.clock, setup)
         self.receiver = Receiver([SECRET], clock=self.clock)
         self.town.package.app, self.town.backend.app = self.simulator.app, self.receiver.app
         self.town.package.acts.clear()
