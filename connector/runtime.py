@@ -23,7 +23,7 @@ from connector.delivery import Deliverer
 from connector.destinations import Destination
 from connector.destinations.webhook import Webhook
 from connector.errors import ConfigurationError, NeedsReconnect, Unavailable, WrongAdministration
-from connector.http import Circuit, Client
+from connector.http import DEADLINE_S, Circuit, Client
 from connector.oauth import Authorizer, TokenManager
 from connector.store import connections, outbox
 from connector.store.authorizations import Authorizations
@@ -49,6 +49,8 @@ class Runtime:
     store: Store
     vault: Vault
     owner: str = field(default_factory=new_owner)
+    deadline_s: float = DEADLINE_S
+    """For each request to a package, all of its tries together."""
     _tokens: dict[str, TokenManager] = field(default_factory=dict)
     _circuits: dict[str, Circuit] = field(default_factory=dict)
 
@@ -156,6 +158,7 @@ class Runtime:
             circuit=self._circuits.setdefault(name, Circuit(self.clock)),
             clock=self.clock,
             authorize=self.tokens(name).access_token,
+            deadline_s=self.deadline_s,
         )
         async with client:
             yield package.adapter(
