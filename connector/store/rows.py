@@ -8,7 +8,6 @@ import msgspec
 import sqlalchemy as sa
 
 from connector.adapter import REFERENCE_GROUP, Fields, Removal, Row
-from connector.domain.events import encode
 from connector.store import bulk
 from connector.store.engine import Store
 from connector.store.tables import RowRow
@@ -18,6 +17,8 @@ CHUNK = 900
 """Keys in one IN list; inside every database's limit of bound values."""
 
 _decode = msgspec.json.decode
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+"""Fields come in the adapter's own order, which is the same each time."""
 
 
 def upsert(
@@ -44,18 +45,20 @@ def upsert(
         for key, row in by_key.items():
             before = stored.get(key)
             group = row.group if row.parent is None else parents.get("/".join(row.parent))
-            values = _values(connection_id, row, group=group, cycle=cycle, before=before)
-            if before is None or (values["data"], group, row.open) != (before.data, before.group_key, before.open):
-                if before is not None and _older(row, before):
+            data = _encode(row.fields)
+            if before is not None:
+                if row.version is not None and row.version < before.version:
                     continue
-                changed.append(values)
-                if kind in quiet:
+                if (data, group, row.open) == (before.data, before.group_key, before.open):
+                    if row.version is not None and row.version > before.version:
+                        changed.append(_values(connection_id, row, group, row.version, cycle, data))
+                    elif seen:
+                        unchanged.append(key)
                     continue
+            version = before.version if before is not None and row.version is None else row.version or 0
+            changed.append(_values(connection_id, row, group, version, cycle, data))
+            if kind not in quiet:
                 touched.update(name for name in (group, before and before.group_key) if name is not None)
-            elif values["version"] > before.version:
-                changed.append(values)
-            elif seen:
-                unchanged.append(key)
         _mark_seen(connection, connection_id, kind, unchanged, cycle)
     if changed:
         bulk.upsert(connection, TABLE, changed)
@@ -251,10 +254,6 @@ def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]
     return touched
 
 
-def _older(row: Row, before: Any) -> bool:
-    return row.version is not None and row.version < before.version
-
-
 def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str], cycle: int) -> None:
     for chunk in _chunks(keys):
         connection.execute(
@@ -264,19 +263,20 @@ def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: S
         )
 
 
-def _values(connection_id: int, row: Row, *, group: str | None, cycle: int, before: Any) -> dict[str, Any]:
-    known = 0 if before is None else before.version
+def _values(  # noqa: PLR0917 - one call for each row of a page
+    connection_id: int, row: Row, group: str | None, version: int, cycle: int, data: bytes
+) -> dict[str, Any]:
     return {
         "connection_id": connection_id,
         "kind": row.kind,
         "key": row.key,
         "group_key": group,
         "parent": None if row.parent is None else "/".join(row.parent),
-        "version": known if row.version is None else row.version,
+        "version": version,
         "open": row.open,
         "day": row.day,
         "seen": cycle,
-        "data": encode(row.fields),
+        "data": data,
     }
 
 
