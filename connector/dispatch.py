@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -53,9 +54,10 @@ class InProcessDispatcher:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, str] = {}
         self._stop = asyncio.Event()
+        self._ticking = asyncio.Lock()
         self._ticked_at = clock.monotonic()
         self._blind = False
-        """Whether the last look at what is due failed: said once, not every second."""
+        """Whether the last look at what is due failed."""
         self._outcomes: dict[str, str] = {}
 
     def submit(self, name: str, *, reason: str) -> None:
@@ -63,6 +65,7 @@ class InProcessDispatcher:
 
     async def run(self, stop: asyncio.Event) -> None:
         self._stop = stop
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every tick
         scheduler = AsyncIOScheduler(timezone="UTC")
         scheduler.add_job(
             self.tick, "interval", seconds=TICK_S, coalesce=True, max_instances=1, misfire_grace_time=None
@@ -70,6 +73,9 @@ class InProcessDispatcher:
         scheduler.start()
         try:
             await stop.wait()
+            scheduler.remove_all_jobs()
+            async with self._ticking:  # the scheduler would cancel it and call that an error
+                pass
             await self._idle()
         finally:
             scheduler.shutdown(wait=False)
@@ -80,25 +86,29 @@ class InProcessDispatcher:
     async def tick(self) -> None:
         """Start what is due and fits."""
         self._ticked_at = self._clock.monotonic()
-        free = self._concurrency - len(self._running)
-        if free <= 0 or self._stop.is_set():
-            return
+        async with self._ticking:
+            free = self._concurrency - len(self._running)
+            if free > 0 and not self._stop.is_set():
+                self._start([*self._asked, *await self._due(free + len(self._running))], free)
+
+    def _start(self, wanted: Sequence[str], free: int) -> None:
+        for name in [name for name in dict.fromkeys(wanted) if name not in self._running][:free]:
+            self._asked.pop(name, None)
+            self._running[name] = asyncio.create_task(self._cycle(name))
+
+    async def _due(self, limit: int) -> Sequence[str]:
+        """The longest waiting first; none while the database cannot be asked, which is said once."""
         try:
-            due = await asyncio.to_thread(
-                connections.due, self._store, self._names, self._clock.now(), free + len(self._running)
-            )
+            due = await asyncio.to_thread(connections.due, self._store, self._names, self._clock.now(), limit)
         except ConnectorError as error:
             if not self._blind:
                 log.warning("dispatch.failed", error=str(error))
             self._blind = True
-            return
+            return ()
         if self._blind:
             log.info("dispatch.recovered")
         self._blind = False
-        wanted = [*self._asked, *due]
-        for name in [name for name in dict.fromkeys(wanted) if name not in self._running][:free]:
-            self._asked.pop(name, None)
-            self._running[name] = asyncio.create_task(self._cycle(name))
+        return due
 
     def health(self) -> dict[str, Any]:
         silent = self._clock.monotonic() - self._ticked_at

@@ -77,6 +77,9 @@ class ConfigurationError(ConnectorError):
         super().__init__(what, where=where, fix=fix)
         self.problems = problems
 
+    def __str__(self) -> str:
+        return f"{self.what}: {'; '.join(map(str, self.problems))}" if self.problems else super().__str__()
+
 
 class NeedsReconnect(ConnectorError):
     """The connection is not linked (any more): a person must sign in to the package."""

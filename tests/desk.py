@@ -24,7 +24,7 @@ from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, cr
 from adapters.simulation import generate
 from connector import config
 from connector.adapter import packages
-from connector.clock import SystemClock
+from connector.clock import Clock, SystemClock
 from connector.receiver import Receiver
 from connector.runtime import Runtime
 from connector.store import connections
@@ -88,7 +88,12 @@ class Servers:
         fault = {"match": match, "kind": kind, **rest}
         httpx.post(f"{self.package_url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
 
+    def was_asked(self, path: str) -> bool:
+        """Whether the package got such a request in this test."""
+        return any(path in request.path for request in list(self.simulator.requests))
+
     def clear(self) -> None:
+        self.simulator.requests.clear()
         self.simulator.faults.clear()
         self.receiver.faults.clear()
 
@@ -98,8 +103,8 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(*, customers: int = 8, invoices: int = 25) -> Iterator[Servers]:
-    clock = SystemClock()
+def servers(*, customers: int = 8, invoices: int = 25, package_clock: Clock | None = None) -> Iterator[Servers]:
+    clock = package_clock or SystemClock()
     today = clock.now().astimezone(ZoneInfo("Europe/Amsterdam")).date()
     books = generate(seed=3, customers=customers, invoices=invoices, today=today)
     generous = SimulatorSettings(
@@ -109,7 +114,7 @@ def servers(*, customers: int = 8, invoices: int = 25) -> Iterator[Servers]:
         client_id="simulated-client",
         client_secret=CLIENT_SECRET,
     )
-    simulator, receiver = create(books, clock, generous), Receiver([SIGNING_SECRET], clock=clock)
+    simulator, receiver = create(books, clock, generous), Receiver([SIGNING_SECRET], clock=SystemClock())
     loop, ready, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     urls: list[str] = []
 

@@ -81,7 +81,7 @@ def test_changed_mapping_sends_only_real_differences_and_replay_sends_again(desk
     assert "customer.emial" in wrong.err
     assert "did you mean 'email'?" in wrong.err
 
-    own.write_text('[customer]\nname = "Name | upper"\n')
+    own.write_text('[customer]\nname = "account.Name | upper"\n')
     assert desk.run("mapping", "check").code == 0
     shown = desk.run("mapping", "preview", "acme", "--json", "--limit", "1").json()
     name = shown[0]["records"]["customers"][0]["name"]
