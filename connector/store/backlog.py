@@ -8,7 +8,10 @@ from msgspec import Struct
 
 from connector.store.engine import Store
 from connector.store.outbox import OUTBOX, in_states
-from connector.store.tables import UNDELIVERED
+from connector.store.tables import UNDELIVERED, AttemptRow
+
+ATTEMPTS: sa.Table = AttemptRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+PORTION = 5000
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -113,6 +116,24 @@ def skip(store: Store, selection: Selection, reason: str = "skipped") -> int:
     )
     with store.write() as connection:
         return connection.execute(statement).rowcount
+
+
+def prune(store: Store, before: datetime) -> int:
+    """Forget what was delivered or superseded, and the attempts, before a moment; returns how many events.
+
+    What is not delivered is never forgotten. In portions, so that nobody waits long for the database.
+    """
+    done = sa.and_(~in_states(OUTBOX, UNDELIVERED), OUTBOX.c.created_at < before)
+    total = 0
+    while True:
+        with store.write() as connection:
+            oldest = sa.select(OUTBOX.c.id).where(done).order_by(OUTBOX.c.id).limit(PORTION)
+            count = connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.id.in_(oldest))).rowcount
+            if count < PORTION:
+                connection.execute(sa.delete(ATTEMPTS).where(ATTEMPTS.c.started_at < before))
+        total += count
+        if count < PORTION:
+            return total
 
 
 def _listed(store: Store, selection: Selection, states: Sequence[str], limit: int) -> list[Listed]:
