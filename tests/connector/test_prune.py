@@ -30,7 +30,7 @@ async def test_only_what_was_delivered_long_ago_is_forgotten(store: Store) -> No
                 last_event=1,
                 outcome="answered",
                 reason="",
-            )  # fmt: skip
+            )
         )
     assert backlog.prune(store, bench.clock.now()) == 0
     assert backlog.prune(store, bench.clock.now() + timedelta(seconds=1)) == 1
