@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
@@ -165,15 +165,13 @@ class Cycle:
             if feed.open_only:
                 opened.add(feed.fills)
         await reader.settle()
-        try:
-            await reader.retry({feed.fills for feed in listed}, references)
-        except (Stopped, BadRecord) as error:
-            log.warning("quarantine.retry_failed", error=str(error))
+        await _ask("quarantine.retry_failed", reader.retry({feed.fills for feed in listed}, references))
         if opened:
+            anchor = self.package.anchor
             lonely = await asyncio.to_thread(
-                rows.without_anchor, self.store, self.connection.id, self.package.anchor, sorted(opened)
+                rows.without_anchor, self.store, self.connection.id, anchor, sorted(opened)
             )
-            await reader.look_up(self.package.anchor, lonely, references)
+            await _ask("anchors.look_up_failed", reader.look_up(anchor, lonely, references))
 
     async def _assemble(self, lease: Lease, report: CycleReport) -> None:
         references = await self._references()
@@ -323,6 +321,16 @@ class Cycle:
         except StoreUnavailable as error:
             log.warning("cycle.outcome_not_stored", error=str(error))
             report.outcome, report.error = "unavailable", report.error or error
+
+
+async def _ask(event: str, question: Awaitable[object]) -> None:
+    """A refused question does not stop the feeds, which bring by themselves most of what it asks for."""
+    try:
+        await question
+    except WrongAdministration:
+        raise
+    except (Stopped, BadRecord) as error:
+        log.warning(event, error=str(error))
 
 
 def new_owner() -> str:
