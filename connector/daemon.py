@@ -13,9 +13,10 @@ import structlog
 from connector.adapter import Identity
 from connector.cycle import Progress
 from connector.dispatch import InProcessDispatcher
-from connector.errors import ConfigurationError
+from connector.errors import ConfigurationError, ConnectorError
 from connector.outcome import CycleReport
 from connector.runtime import Runtime
+from connector.store import backlog
 from connector.web.app import create_app
 from connector.web.server import serve
 
@@ -67,12 +68,27 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
                     async with _drain_limit(stop), asyncio.TaskGroup() as work:
                         work.create_task(dispatcher.run(stop))
                         work.create_task(deliverer.run(stop))
+                        work.create_task(_tidy(runtime, stop))
                 except TimeoutError:
                     log.warning("daemon.drain_cut_short", seconds=DRAIN_S)
         log.info("daemon.stopped")
     finally:
         for destination in destinations.values():
             await destination.close()
+
+
+async def _tidy(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Once an hour, forget what was delivered long ago."""
+    while not stop.is_set():
+        try:
+            count = await asyncio.to_thread(backlog.prune, runtime.store, runtime.clock.now() - KEPT)
+        except ConnectorError as error:
+            log.warning("tidy.failed", error=str(error))
+        else:
+            if count:
+                log.info("tidy.finished", events=count)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TIDY_EVERY_S)
 
 
 @contextlib.asynccontextmanager

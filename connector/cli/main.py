@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from connector.cli import insight, linking, mappings, play, setup, syncing
+from connector.cli import insight, linking, mappings, play, resending, setup, syncing
 from connector.cli.common import set_up_logging
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("run")(syncing.run)
 app.command("status")(insight.status)
 app.command("events")(insight.events)
 app.command("replay")(insight.replay)
+app.command("resend")(resending.resend)
 app.command("simulate")(play.simulate)
 app.command("receiver")(play.receiver)
 app.command("demo")(play.demo)

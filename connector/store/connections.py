@@ -228,6 +228,16 @@ def finish(
         )
 
 
+def release(store: Store, lease: Lease, *, due_at: datetime) -> None:
+    """Give the lease back without an outcome; does nothing when it was lost."""
+    with store.write() as connection:
+        connection.execute(
+            sa.update(TABLE)
+            .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
+            .values(lease_owner=None, lease_until=None, next_due_at=due_at)
+        )
+
+
 def postpone(store: Store, name: str, *, until: datetime, outcome: str, reason: str) -> None:
     """A cycle could not even start: try again later, and say why."""
     with store.write() as connection:
