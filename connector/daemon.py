@@ -21,6 +21,9 @@ from connector.web.app import create_app
 from connector.web.server import serve
 
 DRAIN_S = 20.0
+KEPT = timedelta(days=30)
+"""How long delivered events are remembered, for `connector replay`."""
+TIDY_EVERY_S = 3600.0
 """From the request to stop until what is under way is cut short; supervisors kill after 25 or 30 seconds."""
 
 log = structlog.get_logger()
