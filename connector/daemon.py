@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -21,10 +22,10 @@ from connector.web.app import create_app
 from connector.web.server import serve
 
 DRAIN_S = 20.0
+"""From the request to stop until what is under way is cut short; supervisors kill after 25 or 30 seconds."""
 KEPT = timedelta(days=30)
 """How long delivered events are remembered, for `connector replay`."""
 TIDY_EVERY_S = 3600.0
-"""From the request to stop until what is under way is cut short; supervisors kill after 25 or 30 seconds."""
 
 log = structlog.get_logger()
 
