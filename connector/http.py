@@ -32,7 +32,7 @@ DOCUMENT_DEADLINE_S: Final = 120.0
 _TRIES: Final = 3
 _REASON_LENGTH: Final = 200
 _LOGIN: Final = re.compile(r"log-?in|log-?on|sign-?in|oauth|authori[sz]e|/auth\b", re.IGNORECASE)
-_LONE_SURROGATE: Final = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+_UNSTORABLE: Final = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w|u0000)|.)", re.DOTALL)
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -124,15 +124,15 @@ class Response:
     def json(self) -> Any:
         """Exact: every number that is not an integer is a Decimal; NaN and Infinity are refused.
 
-        A lone surrogate (an emoji cut in half by the package) becomes U+FFFD, because neither UTF-8 nor a database
-        can hold it.
+        A lone surrogate (an emoji cut in half by the package) and U+0000 become U+FFFD: UTF-8 cannot hold the one, nor
+        PostgreSQL the other.
         """
         text = self.text
         try:
-            try:
-                return _DECODER.decode(text)
-            except msgspec.DecodeError:
-                return _DECODER.decode(_LONE_SURROGATE.sub(lambda m: "\\ufffd" if m[1] else m[0], text))
+            if "\\u0000" not in text:
+                with contextlib.suppress(msgspec.DecodeError):
+                    return _DECODER.decode(text)
+            return _DECODER.decode(_UNSTORABLE.sub(lambda m: "\\ufffd" if m[1] else m[0], text))
         except (msgspec.MsgspecError, ArithmeticError, RecursionError) as error:
             raise SourceDown(f"the answer is not usable JSON: {error}", where=self.where) from error
 

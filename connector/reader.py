@@ -68,8 +68,9 @@ class Reader:
         state, renumbered = start(feed, known, self.connection.cycle)
         if renumbered:
             await asyncio.to_thread(self._forget_versions, feed.fills)
-        async for page in self.adapter.read(feed, state.cursor, references):
+        async for answer in self.adapter.read(feed, state.cursor, references):
             failpoint("page.after_fetch")
+            page = storable(answer)
             check_drift(feed, page)
             moved = page.cursor != state.cursor
             state = msgspec.structs.replace(
@@ -231,6 +232,15 @@ def is_due(feed: Feed, known: FeedState | None, now: datetime) -> bool:
     if known is None or known.completed_at is None or feed.every is None or known.scope != feed.scope:
         return True
     return now - known.completed_at >= feed.every
+
+
+def storable(page: Page) -> Page:
+    """The page with the rows whose version is beyond 64 bits among its bad ones. Pure."""
+    beyond = [row for row in page.rows if row.version is not None and abs(row.version) >= 2**63]
+    if not beyond:
+        return page
+    bad = [BadRow(kind=row.kind, key=row.key, reason=f"version {row.version}", payload=row.fields) for row in beyond]
+    return msgspec.structs.replace(page, rows=[row for row in page.rows if row not in beyond], bad=[*page.bad, *bad])
 
 
 def check_drift(feed: Feed, page: Page) -> None:

@@ -224,34 +224,47 @@ def _parent_groups(connection: sa.Connection, connection_id: int, rows: Iterable
 
 
 def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]) -> set[str]:
-    """Give the children of rows that just came or moved their parent's group; returns the groups they joined."""
+    """Give the children of rows that just came or moved their parent's group, and theirs in turn.
+
+    Returns the groups they joined and left.
+    """
     touched: set[str] = set()
-    for chunk in _chunks(sorted(arrived)):
-        children = connection.execute(
-            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.parent, TABLE.c.group_key).where(
-                TABLE.c.connection_id == connection_id, TABLE.c.parent.in_(chunk)
-            )
-        ).all()
-        if not children:
-            continue
-        parents = connection.execute(
-            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.group_key).where(
-                TABLE.c.connection_id == connection_id,
-                sa.tuple_(TABLE.c.kind, TABLE.c.key).in_({tuple(child.parent.split("/", 1)) for child in children}),
-            )
-        ).all()
-        groups = {f"{kind}/{key}": group for kind, key, group in parents}
-        for child in children:
-            group = groups.get(child.parent)
-            if group == child.group_key:
-                continue
-            touched |= {name for name in (group, child.group_key) if name is not None}
+    names = sorted(arrived)
+    while names:
+        moves = [move for chunk in _chunks(names) for move in _moves(connection, connection_id, chunk)]
+        if moves:
             connection.execute(
                 sa.update(TABLE)
-                .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == child.kind, TABLE.c.key == child.key)
-                .values(group_key=group)
+                .where(
+                    TABLE.c.connection_id == connection_id,
+                    TABLE.c.kind == sa.bindparam("of_kind"),
+                    TABLE.c.key == sa.bindparam("of_key"),
+                )
+                .values(group_key=sa.bindparam("group")),
+                [{"of_kind": child.kind, "of_key": child.key, "group": group} for child, group in moves],
             )
+        touched |= {name for child, group in moves for name in (group, child.group_key) if name is not None}
+        names = [f"{child.kind}/{child.key}" for child, _ in moves]
     return touched
+
+
+def _moves(connection: sa.Connection, connection_id: int, parents: Sequence[str]) -> list[tuple[Any, str | None]]:
+    """Children that are not in the group of their parent, each with that group."""
+    children = connection.execute(
+        sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.parent, TABLE.c.group_key).where(
+            TABLE.c.connection_id == connection_id, TABLE.c.parent.in_(parents)
+        )
+    ).all()
+    if not children:
+        return []
+    named = {tuple(child.parent.split("/", 1)) for child in children}
+    found = connection.execute(
+        sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.group_key).where(
+            TABLE.c.connection_id == connection_id, sa.tuple_(TABLE.c.kind, TABLE.c.key).in_(named)
+        )
+    )
+    groups = {f"{kind}/{key}": group for kind, key, group in found}
+    return [(child, group) for child in children if (group := groups.get(child.parent)) != child.group_key]
 
 
 def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str], cycle: int) -> None:

@@ -135,6 +135,7 @@ async def test_a_get_carries_token_parameters_and_asks_the_budget() -> None:
         (r'"cut \ud83d here"', "cut \ufffd here"),
         (r'"\ud83d\ude00 \\ud83d"', "\U0001f600 \\ud83d"),
         (r'["\ude00\ud83d", "\ud83d\ude00"]', ["\ufffd\ufffd", "\U0001f600"]),
+        (r'["a\u0000b", "\\u0000", "\ud83d\u0000"]', ["a\ufffdb", "\\u0000", "\ufffd\ufffd"]),
     ],
 )
 async def test_json_is_exact(body: str, value: Any) -> None:
