@@ -41,7 +41,7 @@ class InjectedFailure(Exception):
     """Raised by the action `raise`."""
 
 
-def _armed(setting: str) -> Callable[[str], None]:
+def armed(setting: str) -> Callable[[str], None]:
     """The failpoint of a program under test."""
     actions: dict[str, tuple[str, int]] = {}
     for part in setting.split(","):
@@ -83,4 +83,4 @@ def _unarmed(name: str) -> None:
     """Costs one call that does nothing."""
 
 
-failpoint: Final = _armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _unarmed
+failpoint: Final = armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _unarmed

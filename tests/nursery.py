@@ -88,6 +88,18 @@ def _bear(client: socket.socket) -> None:
         os.setgid(int(user))
         os.setuid(int(user))
     sys.argv = ["connector", *asked["words"]]
+    if setting := os.environ.get("CONNECTOR_FAILPOINTS"):
+        _arm(setting)
+
+
+def _arm(setting: str) -> None:
+    """What importing the program under this setting would have done."""
+    from connector import failpoints
+
+    unarmed, armed = failpoints.failpoint, failpoints.armed(setting)
+    for module in list(sys.modules.values()):
+        if getattr(module, "failpoint", None) is unarmed:
+            module.__dict__["failpoint"] = armed
 
 
 def run(door: str, words: list[str]) -> NoReturn:
@@ -104,7 +116,8 @@ def run(door: str, words: list[str]) -> NoReturn:
         os.close(stream)
     code = int(answers.readline())
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 
