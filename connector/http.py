@@ -89,12 +89,11 @@ class Circuit:
         self._seen: dict[str, deque[datetime]] = {}
 
     def check(self, endpoint: str, where: str) -> None:
-        """Raises Throttled while the endpoint's errors of the last hour are used up."""
+        """Raises Stopped while the endpoint's errors of the last hour are used up; other endpoints go on."""
         seen = self._seen.get(endpoint, deque())
         if len(seen) == self._refusals and (until := seen[0] + self._window) > self._clock.now():
-            raise Throttled(
-                f"{self._refusals} requests were refused within an hour, so no more are made",
-                until=until,
+            raise Stopped(
+                f"{self._refusals} requests were refused within an hour; no more are made until {until:%H:%M:%S} UTC",
                 where=where,
                 fix="see the first refusal in the log; the package blocks the key after a few more",
             )
@@ -119,7 +118,7 @@ class Response:
         try:
             return self.body.decode(codecs.lookup(charset[1] if charset else "utf-8").name).removeprefix("\ufeff")
         except (LookupError, UnicodeDecodeError) as error:
-            raise SourceDown(f"the answer is not readable text: {error}", where=self.where) from error
+            raise SourceDown(f"the answer is not readable text: {error}", where=self.where, fix=WAIT) from error
 
     def json(self) -> Any:
         """Exact: every number that is not an integer is a Decimal; NaN and Infinity are refused.
@@ -134,7 +133,7 @@ class Response:
                     return _DECODER.decode(text)
             return _DECODER.decode(_UNSTORABLE.sub(lambda m: "\\ufffd" if m[1] else m[0], text))
         except (msgspec.MsgspecError, ArithmeticError, RecursionError) as error:
-            raise SourceDown(f"the answer is not usable JSON: {error}", where=self.where) from error
+            raise SourceDown(f"the answer is not usable JSON: {error}", where=self.where, fix=WAIT) from error
 
 
 class Client:

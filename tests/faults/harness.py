@@ -10,18 +10,19 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from connector import mirror
 from connector.clock import SystemClock
 from connector.failpoints import VARIABLE
+from connector.receiver import Delivery
 from connector.store.engine import Store, open_store
 from connector.store.tables import Base, UtcDateTime
 from tests.desk import Desk, Done, servers
@@ -33,6 +34,8 @@ AGEING = ("connection", "destination", "feed", "quarantine", "token")
 """Tables in which a moment decides what may happen next."""
 CONTENT = ("row", "record_group", "customer", "invoice", "settlement", "payment")
 """What a cycle leaves apart from events and cursors."""
+OVER = ("delivered", "superseded")
+ROOT = Path(__file__).parents[2]
 
 
 class MovedClock(SystemClock):
@@ -43,6 +46,17 @@ class MovedClock(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self.passed
+
+
+class Written(NamedTuple):
+    """An event as it lies in the outbox."""
+
+    event_id: str
+    type: str
+    external_id: str
+    entity_version: int
+    state: str
+    body: bytes
 
 
 @dataclass
@@ -127,9 +141,9 @@ class Victim(Desk):
         """The content, apart from the moments at which it was written."""
         return self._rows({name: [] for name in CONTENT})
 
-    def events(self) -> list[tuple[Any, ...]]:
-        names = ("sequence", "event_id", "type", "external_id", "entity_version", "state", "body")
-        return self._rows({"outbox": list(names)})["outbox"]
+    def outbox(self) -> list[Written]:
+        with self.database() as store:
+            return outbox(store)
 
     def cursors(self) -> list[tuple[Any, ...]]:
         return self._rows({"feed": ["name", "cursor", "rows"]})["feed"]
@@ -149,37 +163,41 @@ class Victim(Desk):
         return Counter(f"{one.path}?{one.query}" for one in list(self.servers.simulator.requests)[since:])
 
 
-ROOT = Path(__file__).parents[2]
-
-
 def breaches(victim: Victim, *, reconnected: bool = False) -> list[str]:
     """One sentence for each promise that was not kept, now that everything is over; none when all were.
 
     The numbers are those of the reliability sheet, section 1.
     """
-    history = victim.servers.receiver.history
-    seen = [event for delivery in history for event in delivery.events]
-    accepted = Counter(event.id for event in seen if event.verdict == "accepted")
-    written = {row[1]: row for row in victim.events()}
-    digests = {event_id: sha256(row[-1]).hexdigest() for event_id, row in written.items()}
     violations = dict(victim.servers.simulator.violations)
     if reconnected:
         violations.pop("old_refresh_token", None)  # the one more try of a token whose fate nobody knows
-    found = [f"I1: {difference}" for difference in mirror.differences(victim.servers.mirror(), victim.servers.truth)]
-    found += [f"I2: {event.id} of {event.subject} was never committed" for event in seen if event.id not in written]
-    found += [f"I4-I6: {breach}" for breach in broken(history)]
-    found += [
-        f"I6: {event.subject} arrived with other bytes than are stored"
-        for event in seen
-        if digests.get(event.id, event.digest) != event.digest
+    return [
+        *(f"I1: {one}" for one in mirror.differences(victim.servers.mirror(), victim.servers.truth)),
+        *(f"I8, I10: the package counted {count} {name}" for name, count in violations.items()),
+        *badly_told(victim.servers.receiver.history, victim.outbox()),
     ]
-    found += [f"I6: event {event_id} was applied {times} times" for event_id, times in accepted.items() if times > 1]
-    found += [f"I1: event {row[1]} ({row[2]}) is {row[5]}" for row in written.values() if row[5] not in OVER]
-    found += [f"I8, I10: the package counted {count} {name}" for name, count in violations.items()]
-    return found
 
 
-OVER = ("delivered", "superseded")
+def outbox(store: Store) -> list[Written]:
+    """In the order in which the events were written."""
+    table = TABLES["outbox"]
+    with store.read() as connection:
+        rows = connection.execute(sa.select(*(table.c[name] for name in Written._fields)).order_by(table.c.id))
+        return [Written(*row) for row in rows]
+
+
+def badly_told(history: Sequence[Delivery], written: Sequence[Written]) -> list[str]:
+    """What is wrong with what the backend was told, once everything is over."""
+    seen = [event for delivery in history for event in delivery.events]
+    accepted = Counter(event.id for event in seen if event.verdict == "accepted")
+    stored = {event.event_id: sha256(event.body).hexdigest() for event in written}
+    return [
+        *(f"I1: {one.type} of {one.external_id} is {one.state}" for one in written if one.state not in OVER),
+        *(f"I2: {event.id} of {event.subject} was never committed" for event in seen if event.id not in stored),
+        *(f"I4-I6: {breach}" for breach in broken(history)),
+        *(f"I6: {one.subject} came with other bytes" for one in seen if stored.get(one.id, one.digest) != one.digest),
+        *(f"I6: event {event_id} was applied {times} times" for event_id, times in accepted.items() if times > 1),
+    ]
 
 
 @contextlib.contextmanager

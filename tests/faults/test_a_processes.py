@@ -107,7 +107,7 @@ def undisturbed(
 
 
 def record_events(victim: Victim) -> list[tuple[Any, ...]]:
-    return sorted(row[2:5] for row in victim.events() if row[2].endswith((".upserted.v1", ".removed.v1")))
+    return sorted(one[1:4] for one in victim.outbox() if one.type.endswith((".upserted.v1", ".removed.v1")))
 
 
 def line_rows(victim: Victim) -> Sequence[tuple[Any, ...]]:

@@ -1,0 +1,82 @@
+"""What the fault tests share: a town whose road to the package leads through the proxy, and worlds in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import postgres
+from tests.faults.world import FaultyTown, FaultyWorld
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyTown]:
+    town = FaultyTown(tmp_path_factory.mktemp("town"))
+    yield town
+    town.close()
+
+
+@pytest.fixture(scope="session")
+def one_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Each world empties it."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'connector.db'}"
+
+
+@pytest.fixture(scope="session")
+def one_postgres(postgres_server: str) -> Iterator[str]:
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def world(town: FaultyTown, one_sqlite: str) -> Iterator[FaultyWorld]:
+    """A linked connection that has read nothing yet, on SQLite."""
+    world = FaultyWorld(town, one_sqlite, seed=3)
+    yield world
+    world.close()
+
+
+@pytest.fixture(params=["one_sqlite", "one_postgres"], ids=["sqlite", "postgresql"])
+def both(request: pytest.FixtureRequest, town: FaultyTown) -> Iterator[FaultyWorld]:
+    """The same on each database in turn."""
+    world = FaultyWorld(town, request.getfixturevalue(request.param), seed=3)
+    yield world
+    world.close()
+
+
+class Lender:
+    """Lends one world, read and delivered, to a test after the other; a first load costs more than most tests."""
+
+    def __init__(self, town: FaultyTown, url: str) -> None:
+        self._town, self._url = town, url
+        self._world: FaultyWorld | None = None
+
+    def lend(self) -> FaultyWorld:
+        if self._world is None:
+            self._world = FaultyWorld(self._town, self._url, seed=3)
+            self._world.settle()
+        self._world.enter()
+        return self._world
+
+    def take_back(self, *, spoilt: bool) -> None:
+        if self._world is not None and spoilt:
+            self._world.close()
+            self._world = None
+
+
+@pytest.fixture(scope="module")
+def lender(town: FaultyTown, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    lender = Lender(town, f"sqlite:///{tmp_path_factory.mktemp('lent') / 'connector.db'}")
+    yield lender
+    lender.take_back(spoilt=True)
+
+
+@pytest.fixture
+def read(lender: Lender) -> Iterator[FaultyWorld]:
+    """One whose first load is done and delivered, and who recovers from whatever the test does to it."""
+    world = lender.lend()
+    try:
+        yield world
+        world.recover()
+    except BaseException:
+        lender.take_back(spoilt=True)
+        raise
