@@ -117,10 +117,19 @@ class Reader:
         return found
 
     async def retry(self, kinds: Collection[str], references: References) -> None:
-        """Ask again, once in a while, for single rows that could not be read: it may have been a bad moment only."""
+        """Ask again for single rows that could not be read.
+
+        Once in a while, as it may have been a bad moment only; at once, when the adapter is another than then.
+        """
         before = self.clock.now() - RETRY_FAILED
         waiting = await asyncio.to_thread(
-            quarantine.waiting, self.store, self.connection.id, kinds, before=before, limit=LOOK_UP
+            quarantine.waiting,
+            self.store,
+            self.connection.id,
+            kinds,
+            before=before,
+            version=self.package.version,
+            limit=LOOK_UP,
         )
         for kind, keys in waiting.items():
             stored = await asyncio.to_thread(rows.count, self.store, self.connection.id, kind, open_only=False)

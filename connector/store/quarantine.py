@@ -55,16 +55,16 @@ def put(
 
 
 def waiting(
-    store: Store, connection_id: int, kinds: Collection[str], *, before: datetime, limit: int
+    store: Store, connection_id: int, kinds: Collection[str], *, before: datetime, version: str, limit: int
 ) -> dict[str, list[str]]:
-    """Rows of some kinds that were last seen to be bad before a moment, longest ago first: kind -> keys."""
+    """Rows last seen to be bad before a moment or by another version of the adapter, oldest first: kind -> keys."""
     statement = (
         sa.select(TABLE.c.kind, TABLE.c.key)
         .where(
             TABLE.c.connection_id == connection_id,
             TABLE.c.group_key == "",
             TABLE.c.kind.in_(kinds),
-            TABLE.c.last_seen_at <= before,
+            sa.or_(TABLE.c.last_seen_at <= before, TABLE.c.adapter_version != version),
         )
         .order_by(TABLE.c.last_seen_at, TABLE.c.kind, TABLE.c.key)
         .limit(limit)
