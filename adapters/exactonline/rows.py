@@ -15,6 +15,8 @@ _RECEIVABLE_GL: Final = 20
 _MONEY_GL: Final = frozenset({10, 12, 14, 16})
 _SUSPENSE_GL: Final = frozenset({32, 90})
 
+_CONTRADICTION: Final = "it came twice on one page, with different content and no newer version"
+
 LINE_KINDS: Final = ("line", "bank", "suspense")
 """What a ledger line can be; when its ledger account changes it turns from one into another."""
 
@@ -69,7 +71,7 @@ class Decoder:
         self._make = _MAKERS.get(kind.name, _owned)
 
     def page(self, items: Iterable[dict[str, Any]]) -> Decoded:
-        """Of several items with one id the newest counts (sheet 4).
+        """Of several items with one id the newest counts (sheet 4); where none is newer, the last one, with a question.
 
         Raises:
             SchemaDrift: an item has no readable id, so that it could never leave the quarantine again.
@@ -87,6 +89,8 @@ class Decoder:
                 continue
             if row is not None:
                 before = rows.get((row.kind, row.key))
+                if before is not None and before.version == version and before != row:
+                    bad.append(BadRow(kind=self._kind.name, key=row.key, reason=_CONTRADICTION, payload=item))
                 if before is None or (before.version or 0) <= (version or 0):
                     rows[row.kind, row.key] = row
             if self._removing:

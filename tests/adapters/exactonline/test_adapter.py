@@ -240,10 +240,10 @@ async def test_one_bad_row_is_set_aside_and_the_rest_arrives(world: ExactWorld) 
     mirror = Mirror(world)
     await mirror.cycle(stages=2)
     clean = [row.key for page in await pages(world, mirror, "accounts") for row in page.rows]
-    world.simulator.faults.add("sync/CRM/Accounts", "bad_row", field="ID", value=None)
+    world.simulator.faults.add("sync/CRM/Accounts", "bad_row", field="Name", value=7)
     found = await pages(world, mirror, "accounts")
     (bad,) = [one for page in found for one in page.bad]
-    assert (bad.kind, bad.reason) == ("account", "ID is missing")
+    assert (bad.kind, bad.reason) == ("account", "Name: 7 is not text")
     assert len([row for page in found for row in page.rows]) == len(clean) - 1
 
 
