@@ -118,7 +118,19 @@ class Cycle:
                 fix="correct `administration` in the configuration, or sign in to the right books",
             )
         self.connection = await asyncio.to_thread(self._begin, lease, identity)
-        reader = Reader(
+        for stage in self.package.stages:
+            await self._read_stage(stage, self._reader(lease), report)
+            await self._assemble(lease, report)
+        references = await self._references()
+        report.closing = await self._closer(lease, report).close(
+            self.adapter, self._assembler(references), references, report.tally
+        )
+        self.progress.events()
+        if report.closing.blocking:
+            report.outcome = "partial"
+
+    def _reader(self, lease: Lease) -> Reader:
+        return Reader(
             store=self.store,
             vault=self.vault,
             clock=self.clock,
@@ -131,16 +143,6 @@ class Cycle:
             stop=self.stop,
             on_page=self.progress.page,
         )
-        for stage in self.package.stages:
-            await self._read_stage(stage, reader, report)
-            await self._assemble(lease, report)
-        references = await self._references()
-        report.closing = await self._closer(lease, report).close(
-            self.adapter, self._assembler(references), references, report.tally
-        )
-        self.progress.events()
-        if report.closing.blocking:
-            report.outcome = "partial"
 
     async def _read_stage(self, stage: str, reader: Reader, report: CycleReport) -> None:
         """Read what is due; a feed that must be looked at does not stop the others."""

@@ -47,7 +47,7 @@ class FeedReport:
 
 @dataclass(kw_only=True)
 class Reader:
-    """Reads the feeds of one connection within one cycle."""
+    """Reads the feeds of one stage of one connection."""
 
     store: Store
     vault: Vault
@@ -61,6 +61,8 @@ class Reader:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     on_page: Callable[[FeedReport], None] = lambda _: None
     _read: list[FeedState] = field(default_factory=list)
+    _touched: set[str] = field(default_factory=set)
+    """Groups that an earlier page of this stage has marked already."""
 
     async def read(self, feed: Feed, known: FeedState | None, references: References) -> FeedReport:
         """Read a feed to its end; the cursor of each page is stored with its rows."""
@@ -185,11 +187,12 @@ class Reader:
             )
             touched |= rows.remove(connection, connection_id, page.removals, quiet=self.package.quiet)
             failpoint("page.in_tx")
-            groups.touch(connection, connection_id, touched)
+            groups.touch(connection, connection_id, touched - self._touched)
             self._quarantine(connection, page, now)
             if state is not None:
                 feeds.put(connection, connection_id, [state])
             failpoint("page.before_commit")
+        self._touched |= touched
 
     def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> None:
         settled: dict[str, list[str]] = {}

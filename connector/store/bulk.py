@@ -21,7 +21,7 @@ class _Prepared(NamedTuple):
     defaults: dict[str, Any]
     """What SQLAlchemy fills in for columns that the rows do not name."""
     convert: tuple[tuple[int, Callable[[Any], Any]], ...]
-    """What a value of a column goes through on its way to the driver: dates and times, on SQLite."""
+    """What a value of a column goes through on its way to the driver: dates and times, of which there are few."""
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Values]) -> None:
@@ -64,7 +64,7 @@ def _prepare(dialect: sa.Dialect, table: sa.Table, columns: tuple[str, ...], key
     compiled = statement.compile(dialect=dialect)
     order = tuple(compiled.positiontup or ())
     convert = tuple(
-        (position, process)
+        (position, lru_cache(maxsize=1024)(process))
         for position, name in enumerate(order)
         if isinstance(table.c[name].type, sa.Date | sa.DateTime | sa.TypeDecorator)
         and (process := table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None

@@ -169,7 +169,7 @@ def _stored(
         statement = sa.select(*columns).where(
             table.c.connection_id == connection_id, table.c[column].in_(keys[start : start + CHUNK])
         )
-        for row in connection.execute(statement):
+        for row in connection.execute(statement).all():
             found[row.external_id] = Stored(*row)
     return found
 

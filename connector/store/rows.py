@@ -150,7 +150,7 @@ def of_groups(
         statement = sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.key, TABLE.c.data).where(
             TABLE.c.connection_id == connection_id, TABLE.c.group_key.in_(chunk)
         )
-        for group, kind, key, data in connection.execute(statement):
+        for group, kind, key, data in connection.execute(statement).all():
             found[group].append((kind, key, data))
     return {group: _by_kind(raw) for group, raw in found.items()}
 
@@ -206,7 +206,7 @@ def _stored(connection: sa.Connection, connection_id: int, kind: str, keys: Sequ
         statement = sa.select(TABLE.c.key, TABLE.c.group_key, TABLE.c.version, TABLE.c.open, TABLE.c.data).where(
             TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk)
         )
-        for row in connection.execute(statement):
+        for row in connection.execute(statement).all():
             found[row.key] = row
     return found
 
@@ -229,7 +229,7 @@ def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]
     Returns the groups they joined and left.
     """
     touched: set[str] = set()
-    names = sorted(arrived)
+    names = sorted(arrived) if _has_children(connection, connection_id) else []
     while names:
         moves = [move for chunk in _chunks(names) for move in _moves(connection, connection_id, chunk)]
         if moves:
@@ -246,6 +246,11 @@ def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]
         touched |= {name for child, group in moves for name in (group, child.group_key) if name is not None}
         names = [f"{child.kind}/{child.key}" for child, _ in moves]
     return touched
+
+
+def _has_children(connection: sa.Connection, connection_id: int) -> bool:
+    of_connection = sa.and_(TABLE.c.connection_id == connection_id, TABLE.c.parent.is_not(None))
+    return bool(connection.execute(sa.select(sa.exists().where(of_connection))).scalar())
 
 
 def _moves(connection: sa.Connection, connection_id: int, parents: Sequence[str]) -> list[tuple[Any, str | None]]:

@@ -223,7 +223,7 @@ class OutboxRow(Base, table=True):
     connection_id: int
     destination: str
     sequence: int = Field(sa_type=BigInt)
-    event_id: str = Field(unique=True)
+    event_id: str
     type: str
     entity: str
     external_id: str
