@@ -53,6 +53,8 @@ class Runtime:
     """For each request to a package, all of its tries together."""
     _tokens: dict[str, TokenManager] = field(default_factory=dict)
     _circuits: dict[str, Circuit] = field(default_factory=dict)
+    _mappings: dict[str, tuple[int, mappings.Mapping]] = field(default_factory=dict)
+    """By connection, with the time its own file was last changed."""
 
     @classmethod
     def open(cls, settings: Settings, packages: Mapping[str, Package], clock: Clock) -> Self:
@@ -111,8 +113,18 @@ class Runtime:
         return linked
 
     def mapping(self, name: str) -> mappings.Mapping:
+        """The connection's mapping, compiled anew when its own file has changed.
+
+        Raises:
+            ConfigurationError: lists every mistake of both files.
+        """
         connection = self.settings.connections[name]
-        return compiled_mapping(self.packages[connection.package], connection.mapping)
+        changed_at = connection.mapping.stat().st_mtime_ns if connection.mapping else 0
+        known = self._mappings.get(name)
+        if known is None or known[0] != changed_at:
+            known = changed_at, compiled_mapping(self.packages[connection.package], connection.mapping)
+            self._mappings[name] = known
+        return known[1]
 
     def tokens(self, name: str) -> TokenManager:
         if name not in self._tokens:

@@ -1,10 +1,13 @@
 """Calls made by one app on one administration, counted across processes in calendar minutes and days."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.store.engine import Store
 from connector.store.tables import BudgetRow
@@ -33,6 +36,7 @@ class BudgetStore:
         self, store: Store, app: str, administration: str, *, per_minute: int | None, per_day: int | None
     ) -> None:
         self._store = store
+        self._insert = sqlite.insert if store.is_sqlite else postgresql.insert
         self._key = {"app": app, "administration": administration}
         self._mine = (_budget.c.app == app) & (_budget.c.administration == administration)
         self._limits = {"minute": per_minute, "day": per_day}
@@ -42,32 +46,17 @@ class BudgetStore:
 
         Without priority a tenth of each limit is left alone.
         """
-        minute, today = _floor(now), now.astimezone(UTC).date()
-        same_minute = _budget.c.minute == minute
-        same_day = sa.case(
-            (_budget.c.day_ends_at.is_not(None), _budget.c.day_ends_at > now), else_=_budget.c.day == today
-        )
-        room = [
-            sa.or_(sa.not_(same), limit.is_(None), _budget.c[f"{window}_used"] < _usable(limit, priority=priority))
-            for window, same in (("minute", same_minute), ("day", same_day))
-            for limit in [sa.func.coalesce(_budget.c[f"{window}_limit"], self._limits[window])]
-        ]
-        first = self._store.insert(_budget).values(
-            **self._key, minute=minute, minute_used=1, day=today, day_used=1, refusals=0
-        )
-        taken = first.on_conflict_do_update(
-            index_elements=["app", "administration"],
-            set_={
-                "minute": minute,
-                "minute_used": sa.case((same_minute, _budget.c.minute_used + 1), else_=1),
-                "day": sa.case((same_day, _budget.c.day), else_=today),
-                "day_used": sa.case((same_day, _budget.c.day_used + 1), else_=1),
-                "day_ends_at": sa.case((same_day, _budget.c.day_ends_at), else_=sa.null()),
-            },
-            where=sa.and_(sa.or_(_budget.c.paused_until.is_(None), _budget.c.paused_until <= now), *room),
-        ).returning(_budget.c.minute_used)
+        values = {
+            **self._key,
+            "now": now,
+            "this_minute": _floor(now),
+            "today": now.astimezone(UTC).date(),
+            "tenths": 10 if priority else 9,
+            "minute_default": self._limits["minute"],
+            "day_default": self._limits["day"],
+        }
         with self._store.write() as connection:
-            if connection.execute(taken).one_or_none() is not None:
+            if connection.execute(_taken(self._insert), values).one_or_none() is not None:
                 return None
             row = connection.execute(sa.select(_budget).where(self._mine)).one()
         return self._opens_at(row, now, priority=priority)
@@ -113,8 +102,46 @@ class BudgetStore:
         return _floor(now) + timedelta(minutes=1)
 
 
-def _usable(limit: Any, *, priority: bool) -> Any:
-    """A limit, number or SQL, without its reserve: nine tenths, rounded up."""
+@cache
+def _taken(insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert]) -> sa.Executable:
+    """The statement that takes a call if there is one; built once, because it is used for each call."""
+    now = sa.bindparam("now", type_=_budget.c.paused_until.type)
+    minute = sa.bindparam("this_minute", type_=_budget.c.minute.type)
+    today = sa.bindparam("today", type_=_budget.c.day.type)
+    same_minute = _budget.c.minute == minute
+    same_day = sa.case((_budget.c.day_ends_at.is_not(None), _budget.c.day_ends_at > now), else_=_budget.c.day == today)
+    tenths = sa.bindparam("tenths", type_=sa.Integer)
+    room = [
+        sa.or_(sa.not_(same), limit.is_(None), _budget.c[f"{window}_used"] < (limit * tenths + 9) // 10)
+        for window, same in (("minute", same_minute), ("day", same_day))
+        for limit in [
+            sa.func.coalesce(_budget.c[f"{window}_limit"], sa.bindparam(f"{window}_default", type_=sa.Integer))
+        ]
+    ]
+    first = insert(_budget).values(
+        app=sa.bindparam("app"),
+        administration=sa.bindparam("administration"),
+        minute=minute,
+        minute_used=1,
+        day=today,
+        day_used=1,
+        refusals=0,
+    )
+    return first.on_conflict_do_update(
+        index_elements=["app", "administration"],
+        set_={
+            "minute": minute,
+            "minute_used": sa.case((same_minute, _budget.c.minute_used + 1), else_=1),
+            "day": sa.case((same_day, _budget.c.day), else_=today),
+            "day_used": sa.case((same_day, _budget.c.day_used + 1), else_=1),
+            "day_ends_at": sa.case((same_day, _budget.c.day_ends_at), else_=sa.null()),
+        },
+        where=sa.and_(sa.or_(_budget.c.paused_until.is_(None), _budget.c.paused_until <= now), *room),
+    ).returning(_budget.c.minute_used)
+
+
+def _usable(limit: int, *, priority: bool) -> int:
+    """A limit without its reserve: nine tenths, rounded up."""
     return limit if priority else (limit * 9 + 9) // 10
 
 

@@ -250,6 +250,7 @@ class OutboxRow(Base, table=True):
         _partial(
             "outbox_barrier",
             "connection_id",
+            "destination",
             "type",
             where=f"barrier AND {_UNDELIVERED}",
             on_sqlite=f"barrier = 1 AND {_UNDELIVERED}",

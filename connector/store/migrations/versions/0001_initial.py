@@ -169,7 +169,7 @@ def upgrade() -> None:
     op.create_index(
         "outbox_barrier",
         "outbox",
-        ["connection_id", "type"],
+        ["connection_id", "destination", "type"],
         unique=False,
         sqlite_where=sa.text("barrier = 1 AND state IN ('pending', 'waiting', 'dead')"),
         postgresql_where=sa.text("barrier AND state IN ('pending', 'waiting', 'dead')"),
