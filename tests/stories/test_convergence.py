@@ -25,7 +25,7 @@ from tests.clocks import ManualClock
 from tests.stories.order import broken
 from tests.stories.world import DAY, HOUR, MINUTE, Town, World
 
-EXAMPLES, STEPS = 5, 18
+EXAMPLES, STEPS = 4, 14
 """In the quick profile; a nightly run makes its own number of examples, and longer ones."""
 
 ACTS = Bookkeeper(generate(seed=1, customers=1, invoices=1, today=ManualClock().now().date())).names
