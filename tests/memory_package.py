@@ -3,7 +3,8 @@
 Its books are two dicts: customers, and items that carry the customer, an amount and what is open of it.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -82,6 +83,12 @@ class MemoryAdapter:
 
     books: MemoryBooks
     page_size: int = 3
+    by_offset: bool = False
+    """Whether the sweep skips so many rows for each page, so that rows slip by when the books change in between."""
+    before_page: Callable[[str, int], None] = lambda *_: None
+    """Told of the feed and the number of each page of a sweep or a change feed before it is read."""
+    script: dict[str, list[Page]] = field(default_factory=dict)
+    """feed name -> the pages that it hands out next, whatever the books say"""
     scope: str = "one"
     administration: str = ADMINISTRATION
     broken: dict[str, Exception] = field(default_factory=dict)
@@ -118,25 +125,41 @@ class MemoryAdapter:
         self.read_from.append((feed.name, cursor))
         if feed.name in self.broken:
             raise self.broken[feed.name]
+        if feed.name in self.script:
+            for page in self.script.pop(feed.name):
+                yield page
+            return
         if feed.name == "open":
-            keys = sorted(key for key, (_, _, open_) in self.books.items.items() if open_ and key not in self.hidden)
-            rows = [self.books.row("item", key, None) for key in keys]
-            for at in range(0, max(len(rows), 1), self.page_size):
-                yield Page(cursor=None, rows=rows[at : at + self.page_size])
+            async for page in self._open():
+                yield page
             return
         after = int(cursor or 0)
         if feed.name == "deleted":
             for version, kind, key in [entry for entry in self.books.deletions if entry[0] > after]:
                 yield Page(cursor=str(version), removals=[Removal(kind=kind, key=key, version=version)])
             return
-        kind = feed.fills
-        log = [entry for entry in self.books.changes if entry[0] > after and entry[1] == kind]
         if feed.name == "items" and self.bad:
             yield Page(cursor=cursor, bad=self.bad)
-        for at in range(0, len(log), self.page_size):
-            chunk = log[at : at + self.page_size]
-            rows = [self.books.row(kind, key, version) for version, _, key in chunk]
-            yield Page(cursor=str(chunk[-1][0]), rows=rows)
+        for number in itertools.count(1):
+            self.before_page(feed.name, number)
+            log = [entry for entry in self.books.changes if entry[0] > after and entry[1] == feed.fills]
+            if not log:
+                return
+            chunk = log[: self.page_size]
+            after = chunk[-1][0]
+            yield Page(cursor=str(after), rows=[self.books.row(feed.fills, key, version) for version, _, key in chunk])
+
+    async def _open(self) -> AsyncIterator[Page]:
+        last = ""
+        for number in itertools.count(1):
+            self.before_page("open", number)
+            keys = sorted(key for key, (_, _, open_) in self.books.items.items() if open_ and key not in self.hidden)
+            rest = keys[self.page_size * (number - 1) :] if self.by_offset else [key for key in keys if key > last]
+            if not rest and number > 1:
+                return
+            chunk = rest[: self.page_size]
+            yield Page(cursor=None, rows=[self.books.row("item", key, None) for key in chunk])
+            last = chunk[-1] if chunk else ""
 
     async def look_up(
         self, kind: str, keys: Sequence[str], references: Mapping[str, Sequence[Fields]]

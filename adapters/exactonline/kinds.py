@@ -5,12 +5,14 @@ item always gives an identical row. `IsFullyPaid` is not among them: it does not
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from adapters.exactonline.wire import Decode, amount, day, flag, guid, local_time, number, text, whole
 
 OPEN_BELOW: Final = 50
 """Payment terms below this status are open: 20 open, 30 selected for collection, 40 sent, 50 matched (sheet 8.1)."""
+
+TERM_STATUSES: Final = frozenset({20, 30, 40, OPEN_BELOW})
 
 RECEIVABLE_LINE: Final = 20
 CASH_FLOW: Final = 40
@@ -43,10 +45,19 @@ class Kind(NamedTuple):
         return ",".join((*self.fields, *self.sync_only))
 
 
+
+def term_status(value: Any) -> int:
+    """One that nobody has heard of does not say whether money is owed."""
+    status = whole(value)
+    if status not in TERM_STATUSES:
+        raise ValueError(f"{status} is not a known status of a payment term")
+    return status
+
+
 _TERM: dict[str, Decode] = {
     "ID": guid,
     "Account": guid,
-    "Status": whole,
+    "Status": term_status,
     "AmountDC": amount,
     "AmountFC": amount,
     "Currency": text,
