@@ -128,18 +128,19 @@ class MemoryAdapter:
         if feed.name in self.script:
             for page in self.script.pop(feed.name):
                 yield page
-            return
-        if feed.name == "open":
+        elif feed.name == "open":
             async for page in self._open():
                 yield page
-            return
-        after = int(cursor or 0)
-        if feed.name == "deleted":
-            for version, kind, key in [entry for entry in self.books.deletions if entry[0] > after]:
+        elif feed.name == "deleted":
+            for version, kind, key in [entry for entry in self.books.deletions if entry[0] > int(cursor or 0)]:
                 yield Page(cursor=str(version), removals=[Removal(kind=kind, key=key, version=version)])
-            return
-        if feed.name == "items" and self.bad:
-            yield Page(cursor=cursor, bad=self.bad)
+        else:
+            if feed.name == "items" and self.bad:
+                yield Page(cursor=cursor, bad=self.bad)
+            async for page in self._changes(feed, int(cursor or 0)):
+                yield page
+
+    async def _changes(self, feed: Feed, after: int) -> AsyncIterator[Page]:
         for number in itertools.count(1):
             self.before_page(feed.name, number)
             log = [entry for entry in self.books.changes if entry[0] > after and entry[1] == feed.fills]
