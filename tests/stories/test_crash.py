@@ -23,7 +23,7 @@ from connector.store.tables import Base
 from tests.stories.order import broken
 from tests.stories.world import SECRET, Door, Town, World
 
-CUSTOMERS, INVOICES = 30, 300
+CUSTOMERS, INVOICES = 20, 250
 """Enough for two pages of ledger lines."""
 PATIENCE_S = 60.0
 LINES = "/sync/Financial/TransactionLines"
@@ -190,6 +190,7 @@ def test_killed_in_a_first_load_it_goes_on_at_the_same_page(world: World) -> Non
     world.town.run(story())
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_killed_in_a_delivery_it_sends_the_same_again(world: World) -> None:
     async def story() -> None:
         gate = Gate(world.town.backend, "/events", nth=3)
