@@ -1,11 +1,13 @@
 """What the fault tests share: a town whose road to the package leads through the proxy, and worlds in it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests import postgres
 from tests.faults.world import FaultyTown, FaultyWorld
+from tests.nursery import nursery
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +82,23 @@ def read(lender: Lender) -> Iterator[FaultyWorld]:
     except BaseException:
         lender.take_back(spoilt=True)
         raise
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where `connector` processes come from."""
+    with nursery(tmp_path_factory.mktemp("nursery")) as door:
+        yield door
+
+
+@pytest.fixture
+def victim(door: Path, tmp_path: Path, unused_tcp_port: int) -> Iterator[harness.Victim]:
+    """A desk whose processes die, on SQLite."""
+    with harness.victim(tmp_path, door, unused_tcp_port) as victim:
+        yield victim
+
+
+@pytest.fixture
+def victim_on_postgres(door: Path, tmp_path: Path, unused_tcp_port: int, postgres_url: str) -> Iterator[harness.Victim]:
+    with harness.victim(tmp_path, door, unused_tcp_port, postgres_url) as victim:
+        yield victim

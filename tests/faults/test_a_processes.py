@@ -5,6 +5,7 @@ nothing may be missing, twice or out of order. A4, A7 and A8 are about several w
 dispatcher yet.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from connector.errors import ExitCode
 from connector.failpoints import NAMES
+from tests.desk import PATIENCE_S
 from tests.faults import harness
 from tests.faults.harness import Victim, breaches
 
@@ -148,3 +150,39 @@ def test_a3_after_the_commit_the_page_is_not_read_again(victim: Victim, undistur
     assert len([query for query in victim.asked() if LINES in query]) == requests_for_lines(victim) == 2
     assert record_events(victim) == undisturbed
     assert breaches(victim) == []
+
+
+@pytest.mark.parametrize(("failpoint", "hit"), [("page.after_fetch", NTH_PAGE), ("deliver.after_post", 2)])
+def test_a9_stuck_for_an_hour_while_another_took_over_it_commits_nothing(
+    victim: Victim, failpoint: str, hit: int
+) -> None:
+    """Frozen, or its loop blocked: it does not know, and goes on where it stood."""
+    victim.linked()
+    with victim.frozen(failpoint, hit) as stuck:
+        victim.recover()
+        stored, told = victim.stored(), victim.outbox()
+        done = victim.thawed(stuck)
+    assert (done.code, "took over" in done.out + done.err) == (ExitCode.UNAVAILABLE, True), done
+    assert (victim.stored(), victim.outbox()) == (stored, told)
+    assert breaches(victim) == []
+
+
+def test_a11_asked_to_stop_in_a_page_it_ends_after_it_and_another_may_begin_at_once(victim: Victim) -> None:
+    """The daemon's side of it: `tests/stories/test_daemon_run.py`."""
+    victim.linked().servers.fault(LINES, "slow", seconds=1)
+    process = victim.start("sync")
+    until(lambda: requests_for_lines(victim) == 1)
+    stopped = victim.end(process)
+    assert stopped.code == ExitCode.PARTLY_FAILED, stopped
+    assert len(line_cursors(victim)) == 1
+    assert victim.run("sync").code == 0
+    assert requests_for_lines(victim) == 2
+    assert breaches(victim) == []
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Nobody tells us what another process has come to."""
+    patience = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < patience
+        time.sleep(0.02)
