@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
+from tests.faults import harness
 from tests.faults.world import FaultyTown, FaultyWorld
 from tests.nursery import nursery
 
