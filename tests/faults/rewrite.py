@@ -50,12 +50,13 @@ class Rewriter:
 
         self.rules.append(Rule(match=match, change=on_body, **rest))
 
-    def set(self, match: str, name: str, value: Any, *, row: int = 0, **rest: Any) -> None:
-        """One field of one item of each page that has it."""
+    def set(self, match: str, name: str, value: Any, *, where: Callable[[Item], bool] = bool, **rest: Any) -> None:
+        """One field of the first item of each page that is such an item."""
 
         def on_rows(items: list[Item]) -> list[Item]:
-            if row < len(items):
-                items[row][name] = value
+            for item in filter(where, items):
+                item[name] = value
+                break
             return items
 
         self.rows(match, on_rows, **rest)
