@@ -45,7 +45,6 @@ class Kind(NamedTuple):
         return ",".join((*self.fields, *self.sync_only))
 
 
-
 def term_status(value: Any) -> int:
     """One that nobody has heard of does not say whether money is owed."""
     status = whole(value)

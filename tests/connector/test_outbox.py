@@ -92,9 +92,7 @@ def claimable(store: Store) -> bool:
         return outbox.any_due(connection, "dunning", NOW)
 
 
-def test_an_event_is_a_cloud_event_with_the_next_sequence_and_an_id_of_its_own(
-    store: Store, acme: int
-) -> None:
+def test_an_event_is_a_cloud_event_with_the_next_sequence_and_an_id_of_its_own(store: Store, acme: int) -> None:
     write(store, acme, customer("c"), invoice("i"))
     write(store, acme, invoice("j"))
     claimed = claim(store)
