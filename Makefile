@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock
+.PHONY: help demo test lint lock bench
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -17,17 +17,22 @@ demo: .venv/installed  ## link, sync and mirror a simulated administration, and 
 test: lint  ## lint, types, import contracts and the whole test suite
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
+bench: .venv/installed .venv-bench/installed  ## measure against a floor and dlt on recorded pages; BENCH="--size small" is quick
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 lint: .venv/installed  ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-# Two locks from one resolution: everything, and what the program needs to run (the image).
+# Two locks from one resolution: everything, and what the program needs to run (the image). A third one for what the
+# benchmark compares with, which never meets the program's own.
 lock:  ## resolve the dependencies anew and write both lock files
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile --quiet --upgrade $(COMPILE) --extra dev -o requirements.lock pyproject.toml
 	@build/lock/bin/uv pip compile --quiet $(COMPILE) -c requirements.lock -o requirements-run.lock pyproject.toml
+	@build/lock/bin/uv pip compile --quiet --upgrade $(COMPILE) -o requirements-bench.lock benchmarks/requirements.in
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 .venv/installed: requirements.lock pyproject.toml
@@ -37,4 +42,9 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-bench/installed: requirements-bench.lock
+	@$(PYTHON) -m venv .venv-bench && echo '*' > .venv-bench/.gitignore
+	@.venv-bench/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@

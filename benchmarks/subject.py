@@ -1,0 +1,107 @@
+"""The program under test on one database: configured, linked, and run for a cycle with delivery beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from connector import config
+from connector.adapter import packages
+from connector.clock import Clock
+from connector.cycle import Progress
+from connector.delivery import Deliverer
+from connector.outcome import CycleReport
+from connector.runtime import Runtime
+from connector.store import connections
+from connector.vault import generate_key_file
+
+NAME, DESTINATION = "acme", "backend"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+CLIENT_SECRET = "simulated-secret"
+
+CONFIG = """
+[store]
+url = "{store}"
+[secrets]
+key_file = "connector.key"
+[apps.exactonline]
+client_id = "simulated-client"
+client_secret_env = "CLIENT_SECRET"
+calls_per_minute = 1000000
+calls_per_day = 10000000
+[destinations.backend]
+type = "webhook"
+url = "{receiver}/events"
+secret_env = "WEBHOOK_SECRET"
+allow_private = true
+[[connections]]
+name = "acme"
+package = "exactonline"
+administration = "{administration}"
+destination = "backend"
+base_url = "{package}"
+"""
+
+
+def configure(folder: Path, *, store: str, package: str, receiver: str, administration: int) -> None:
+    """Write the configuration, and a key where there is none yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "connector.key").exists():
+        generate_key_file(folder / "connector.key")
+    text = CONFIG.format(store=store, package=package, receiver=receiver, administration=administration)
+    (folder / "config.toml").write_text(text)
+
+
+class Subject:
+    """One running program."""
+
+    def __init__(self, runtime: Runtime, deliverer: Deliverer) -> None:
+        self.runtime = runtime
+        self._deliverer = deliverer
+
+    async def link(self) -> None:
+        """Sign in as a browser would; simulator and replay consent at once."""
+        authorizer = self.runtime.authorizer()
+        linked = connections.find(self.runtime.store, NAME)
+        address = await authorizer.begin(linked.id, self.runtime.redirect_uri)
+        state = parse_qs(urlsplit(address).query)["state"][0]
+        await self.runtime.signed_in(await authorizer.complete(state, code=await self._code(address)))
+
+    async def cycle(self, *, deliver: bool = True, **options: Any) -> CycleReport:
+        """One cycle; the outbox is delivered meanwhile, as in the daemon, and empty at the end."""
+        done = asyncio.Event()
+        delivering = asyncio.create_task(self._deliverer.run(done)) if deliver else None
+        progress = Progress(events=lambda: self._deliverer.wake(DESTINATION))
+        async with self.runtime.cycle(NAME, progress=progress, **options) as cycle:
+            report = await cycle.run()
+        if report.outcome != "ok":
+            raise SystemExit(f"the cycle ended as {report.outcome}: {report.error or report.closing}")
+        if delivering is not None:
+            done.set()
+            await delivering
+            await self._deliverer.deliver_once(DESTINATION)
+        return report
+
+    async def _code(self, address: str) -> str:
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            answer = await browser.get(address)
+        return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+
+
+@asynccontextmanager
+async def opened(folder: Path, clock: Clock) -> AsyncIterator[Subject]:
+    """The program as configured in a folder."""
+    options = {name: package.options for name, package in packages().items()}
+    environ = {"CLIENT_SECRET": CLIENT_SECRET, "WEBHOOK_SECRET": SECRET}
+    runtime = Runtime.open(config.load(folder / "config.toml", options, environ), packages(), clock)
+    destinations = runtime.destinations()
+    try:
+        yield Subject(runtime, runtime.deliverer(destinations))
+    finally:
+        for destination in destinations.values():
+            await destination.close()
+        await runtime.close()
