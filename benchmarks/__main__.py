@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import stages
 from benchmarks.phases import BY_NAME, LINK, PHASES
 from benchmarks.race import PEER_PYTHON, ROOT, Result, Track
 from benchmarks.record import recorded
@@ -34,6 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="connector-bench-", dir=options.folder) as folder:
         results: list[Result] = []
         with _servers(options.stores) as servers:
+            if options.stages:
+                _show_stages(places[options.size], Path(folder) / "stages", servers, options.stores)
+                return
             for number in range(options.runs):
                 results += _run(places[options.size], Path(folder) / f"run{number}", servers, options)
             smaller = [] if not options.memory_size else _first_loads(
@@ -67,6 +71,18 @@ def _first_loads(place: Path, folder: Path, servers: dict[str, str], stores: lis
             track.run("connector", store, LINK)
             found.append(track.run("connector", store, BY_NAME["first"]))
     return found
+
+
+def _show_stages(place: Path, folder: Path, servers: dict[str, str], stores: list[str]) -> None:
+    """Where the program's time goes in a first load, a cycle without changes and a full re-read."""
+    with _track(place, folder, servers) as track:
+        for store in stores:
+            track.run("connector", store, LINK)
+            for name, cycles in (("first", 1), ("quiet", QUIET_CYCLES), ("reread", 1)):
+                result = track.run("connector", store, BY_NAME[name], cycles=cycles, by_stage=True)
+                per_cycle = {stage: seconds / cycles for stage, seconds in result.stages.items()}
+                print(f"\n{BY_NAME[name].title} on {store}")
+                print(stages.show(per_cycle, result.cpu, result.rows), flush=True)
 
 
 @contextlib.contextmanager
@@ -111,6 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1, help="repetitions; medians are shown")
     parser.add_argument("--stores", type=_among(STORES), default=list(STORES), help="sqlite,postgresql")
     parser.add_argument("--contenders", type=_among(CONTENDERS), default=list(CONTENDERS), help="connector,floor,dlt")
+    parser.add_argument("--stages", action="store_true", help="only say where the program's own time goes")
     parser.add_argument("--folder", help="where databases are put, instead of the system's folder for such things")
     return parser.parse_args()
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Result:
     peak_mb: float
     cycle_ms: float = 0.0
     """Median processor time of one cycle."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Processor seconds by stage, where they were asked for."""
 
     def with_numbers(self, **numbers: float) -> "Result":
         return replace(self, **numbers)  # type: ignore[arg-type]  # the numeric fields only
@@ -58,14 +60,14 @@ class Track:
         self.package = f"http://127.0.0.1:{self.package_port}"
         self.receiver = f"http://127.0.0.1:{self.receiver_port}"
 
-    def run(self, contender: str, store: str, phase: Phase, *, cycles: int = 1) -> Result:
+    def run(self, contender: str, store: str, phase: Phase, *, cycles: int = 1, by_stage: bool = False) -> Result:
         summary = self.contents.phases[phase.name]
         command = {"connector": self._connector, "floor": self._floor, "dlt": self._dlt}[contender]
         with (
             self._server("replay", str(self.recorded), phase.name, str(self.package_port)),
             self._server("receiver", phase.name, str(self.receiver_port)),
         ):
-            line = run_process(*command(store, phase, cycles))
+            line = run_process(*command(store, phase, cycles), *(["stages"] if by_stage else []))
             counts = httpx.get(f"{self.package}/counts", trust_env=False).json()
             if contender == "connector" and phase.name == "first":
                 self._check_mirror()
@@ -83,6 +85,7 @@ class Track:
             cpu=said.get("cpu", 0.0) / cycles,
             peak_mb=said.get("peak_mb", 0.0),
             cycle_ms=said.get("cycle_ms", 0.0),
+            stages=said.get("stages", {}),
         )
 
     def _connector(self, store: str, phase: Phase, cycles: int) -> list[str]:
