@@ -126,9 +126,11 @@ class Convergence(RuleBasedStateMachine):
         self.world.simulator.faults.add(**fault)
         self.world.cycle()
 
-    @rule(fault=backend_fault)
-    def backend_misbehaves(self, fault: Fault) -> None:
+    @rule(name=act, fault=backend_fault)
+    def backend_misbehaves(self, name: str, fault: Fault) -> None:
+        self.perform(name)
         self.world.receiver.faults.append(fault)
+        self.world.cycle()
         self.world.deliver()
 
     @rule(seconds=st.sampled_from((MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 8 * DAY)))
