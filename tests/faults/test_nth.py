@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+import hypothesis
+import psycopg
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -31,14 +33,16 @@ from tests.memory_package import MemoryBooks
 from tests.servers import serve
 from tests.stories.world import HOUR, SECRET, Door
 
-Call = Literal["statement", "commit", "committed"]
-"""What fails: a statement; a commit before it is done; the answer to a commit that is done."""
+Call = Literal["statement", "commit", "committed", "severed"]
+"""What fails: a statement; a commit before it is done; the answer to a commit that is done; the connection in it."""
 MOST = 2_000
 """More calls than the story makes: the loop ends by itself, or something goes in circles."""
 LEAST = 15
 """Fewer would mean that nothing is counted."""
-SELDOM = {"statement": 29, "commit": 7, "committed": 7}
-"""On PostgreSQL only every so many calls fail."""
+STEPS = {"statement": 7, "commit": 2, "committed": 2, "severed": 5}
+"""Only every so many calls fail, except nightly; on PostgreSQL fewer still."""
+SELDOM = 4
+QUICK = hypothesis.settings.get_profile("quick").max_examples
 STATEMENTS = ("do_execute", "do_executemany", "do_execute_no_params")
 
 
@@ -62,13 +66,14 @@ class Fuse:
         events = STATEMENTS if self.call == "statement" else ()
 
         def fail(*_: Any) -> None:
-            self.calls += 1
-            if self.calls == self.nth or (self.lasting and self.blown):
+            if self._due():
                 raise driver.dbapi.OperationalError(f"{self.call} {self.nth} fails")
 
         def fail_commit(connection: Any) -> None:
             if self.call == "commit":
                 fail()
+            if self.call == "severed" and self._due():
+                sever(connection.driver_connection)
             commit(connection)
             if self.call == "committed":
                 fail()
@@ -81,6 +86,16 @@ class Fuse:
             sa.event.remove(engine, event, fail)
         driver.do_commit = commit
         engine.dispose()
+
+    def _due(self) -> bool:
+        self.calls += 1
+        return self.calls == self.nth or (self.lasting and self.blown)
+
+
+def sever(connection: psycopg.Connection) -> None:
+    """The server ends the session that is about to commit, and is gone before the answer."""
+    with psycopg.connect(connection.info.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
 
 
 def some_books() -> MemoryBooks:
@@ -192,7 +207,10 @@ def mirrored(receiver: Receiver) -> tuple[Any, Any]:
 
 @pytest.fixture
 async def stage(store: Store) -> AsyncIterator[Stage]:
-    """On each database in turn, quiet."""
+    """On each database in turn, quiet, and without waiting for the disk: nobody cuts the power here."""
+    if store.is_sqlite:
+        sa.event.listen(store.engine, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
+        store.engine.dispose()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     door = Door()
     async with serve(door) as backend:
@@ -209,10 +227,22 @@ async def stage(store: Store) -> AsyncIterator[Stage]:
     ids=["statement", "commit", "every_commit_from", "answer_to_a_commit"],
 )
 async def test_e5_the_nth_call_of_the_database_fails(stage: Stage, call: Call, *, lasting: bool, later: bool) -> None:
+    step = STEPS[call] if stage.store.is_sqlite else STEPS[call] * SELDOM
+    await each(stage, call, step, lasting=lasting, later=later)
+
+
+async def test_e6_the_connection_is_lost_in_the_nth_commit(stage: Stage) -> None:
+    if stage.store.is_sqlite:
+        pytest.skip("a file is not lost on the way")
+    await each(stage, "severed", STEPS["severed"])
+
+
+async def each(stage: Stage, call: Call, step: int, *, lasting: bool = False, later: bool = False) -> None:
+    if hypothesis.settings().max_examples > QUICK:
+        step = 1
     if later:
         await stage.goes_well()
         stage.keep()
-    step = 1 if stage.store.is_sqlite else SELDOM[call]
     for nth in range(1, MOST, step):
         fuse = Fuse(call, nth, lasting)
         await stage.survives(fuse, later=later)
