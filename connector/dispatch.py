@@ -95,8 +95,11 @@ class InProcessDispatcher:
                 self.submit(name, reason="the clock went back")
         async with self._ticking:
             free = self._concurrency - len(self._running)
-            if free > 0 and not self._stop.is_set():
-                self._start([*self._asked, *await self._due(free + len(self._running))], free)
+            if free <= 0:
+                return
+            due = await self._due(free + len(self._running))
+            if not self._stop.is_set():
+                self._start([*self._asked, *due], free)
 
     def _clock_went_back(self) -> bool:
         """Whether the schedule was written by a clock that was ahead: one cycle too many beats hours of silence."""

@@ -1,7 +1,9 @@
 """Which cycle starts when, ticked by hand; the truth is in the database."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -199,6 +201,37 @@ async def test_cancelled_it_cancels_what_runs_and_waits_for_that(bench: Bench) -
         await asyncio.wait([running])
     assert running.cancelled()
     assert dispatcher.health()["running"] == []
+
+
+class Slow(Store):
+    """A database that is asked and does not answer yet."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.engine)
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        self.asked.set()
+        self.answer.wait(10)
+        with super().read() as connection:
+            yield connection
+
+
+async def test_asked_to_stop_in_the_middle_of_a_tick_it_lets_that_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = bench.store = Slow(bench.store)
+    dispatcher, stop = bench.dispatcher(), asyncio.Event()
+    running = asyncio.create_task(dispatcher.run(stop))
+    await asyncio.to_thread(slow.asked.wait, 10)
+    stop.set()
+    await asyncio.sleep(0)
+    slow.answer.set()
+    async with asyncio.timeout(10):
+        await running
+    assert bench.started == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_without_a_tick_it_is_not_live(bench: Bench) -> None:

@@ -51,7 +51,10 @@ def test_from_an_empty_folder_to_a_mirror_that_follows(desk: Desk, around: Serve
 
     assert desk.run("sync", "--no-deliver").code == 0
     assert around.receiver.history == []
-    waiting = records_in(desk.run("events", "--json", "--limit", "1000").json())
+    listed = desk.run("events", "--json", "--limit", "1000").json()
+    shown = desk.run("events", "--limit", "1000").out
+    assert [event["event_id"] for event in listed if event["event_id"] not in shown] == [], "an id is never cut off"
+    waiting = records_in(listed)
     assert waiting["ar.invoice.upserted.v1"] >= mirror.figures(around.truth).items > 0
     for kind, count in waiting.items():
         assert f"{count:>7}  {kind}" in rehearsed.out
