@@ -189,7 +189,7 @@ class ExactOnline:
         assert kind.sync is not None
         decoder = Decoder(kind, chart, removing=not at.whole)
         async for items, following in self._since(kind.sync, kind.select_sync(), at):
-            division.check_rows(items, self._division)
+            division.check_rows(items, self._division, self._url(kind.sync))
             at = at.after(items, following)
             decoded = decoder.page(items)
             yield Page(cursor=dump(at), rows=decoded.rows, removals=decoded.removals, bad=decoded.bad)

@@ -52,13 +52,13 @@ def pick(items: list[dict[str, Any]], division: str, where: str) -> dict[str, An
     return found
 
 
-def check_rows(items: list[dict[str, Any]], division: str) -> None:
+def check_rows(items: list[dict[str, Any]], division: str, where: str) -> None:
     """Raises WrongAdministration: an item says that it belongs to another division."""
     for item in items:
         if str(item.get("Division", division)) != division:
             raise WrongAdministration(
                 f"an item of division {item['Division']} came in an answer for division {division}",
-                where=f"item {item.get('ID')}",
+                where=f"{where}, item {item.get('ID')}",
                 fix="report it: nothing of this page was stored",
             )
 

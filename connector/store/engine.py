@@ -23,6 +23,8 @@ from connector.errors import ConfigurationError, StoreUnavailable
 from connector.failpoints import failpoint
 
 BUSY_TIMEOUT_MS = 10_000
+READ_ONLY = "25006"
+"""PostgreSQL's code for a write to a standby or to a database that was set to read-only."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -63,6 +65,12 @@ class Store:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable("the database connection was lost", where=self.location) from error
+            if getattr(error.orig, "sqlstate", None) == READ_ONLY:
+                raise StoreUnavailable(
+                    f"the database cannot be used: {error.orig}",
+                    where=self.location,
+                    fix="check whether the server is a standby, or was set to read-only",
+                ) from error
             if self.is_sqlite and type(error.orig) is sqlite3.DatabaseError:  # none of its kinds: the file itself
                 raise StoreUnavailable(
                     f"the database file is damaged: {error.orig}",

@@ -71,6 +71,7 @@ class FaultyWorld(World):
         self.town.wire.toxics.clear()
         self.simulator.faults.clear()
         self.rewriter.rules.clear()
+        self.receiver.faults.clear()
         self.runtime.settings, self.runtime.deadline_s = self.settings, DEADLINE_S
         for _ in range(2):
             self.clock.advance(DAY)
