@@ -30,6 +30,8 @@ References = MappingOf[str, Sequence[Fields]]
 """The stored reference rows by kind, each kind ordered by key."""
 
 REFERENCE_GROUP = ""
+UNREAD = "unread"
+"""The kind of the row that holds the place of a quarantined one in its group."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,8 @@ class BadRow(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     reason: str
     payload: Any
+    group: str | None = None
+    """Where it belongs, if that can be read: until it is cured, no record of that group is taken for gone."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from connector.adapter import REFERENCE_GROUP, Assembled, Assembler, BadRow, Fields
+from connector.adapter import REFERENCE_GROUP, UNREAD, Assembled, Assembler, BadRow, Fields
 from connector.clock import Clock
 from connector.domain import events
 from connector.domain.money import ZERO, to_minor
@@ -105,6 +105,7 @@ class Assembly:
         with self.store.read() as connection:
             stored_rows = rows.of_groups(connection, connection_id, keys)
         results = {key: self._assemble(key, stored_rows[key]) for key in keys}
+        unread = {key for key in keys if UNREAD in stored_rows[key]}
         produced = self._produced(results)
         now = self.clock.now()
         with self.store.write() as connection:
@@ -114,7 +115,11 @@ class Assembly:
             for entity, made in produced.items():
                 stored = records.of_groups(connection, connection_id, entity, keys)
                 stored |= records.by_id(connection, connection_id, entity, [key for key in made if key not in stored])
-                certain = {key: row for key, row in stored.items() if key in made or not _doubtful(results, row)}
+                certain = {
+                    key: row
+                    for key, row in stored.items()
+                    if key in made or not (row.group_key in unread or _doubtful(results, row))
+                }
                 planned = plan(entity, made, certain)
                 changes += planned
                 new_events += [self._event(change, stored.get(change.external_id), now) for change in planned]

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from connector import evidence
-from connector.adapter import Adapter, BadRow, Feed, Package, Page, References, Removal, Row
+from connector.adapter import UNREAD, Adapter, BadRow, Feed, Package, Page, References, Removal, Row
 from connector.clock import Clock
 from connector.errors import SchemaDrift
 from connector.failpoints import failpoint
@@ -180,27 +180,30 @@ class Reader:
             touched = rows.upsert(
                 connection,
                 connection_id,
-                page.rows,
+                [*page.rows, *_unread(page.bad)],
                 cycle=self.connection.cycle,
                 seen=state is None or state.since is not None,
                 quiet=self.package.quiet,
             )
-            touched |= rows.remove(connection, connection_id, page.removals, quiet=self.package.quiet)
+            gone = [*page.removals, *self._quarantine(connection, page, now)]
+            touched |= rows.remove(connection, connection_id, gone, quiet=self.package.quiet)
             failpoint("page.in_tx")
             groups.touch(connection, connection_id, touched - self._touched)
-            self._quarantine(connection, page, now)
             if state is not None:
                 feeds.put(connection, connection_id, [state])
             failpoint("page.before_commit")
         self._touched |= touched
 
-    def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> None:
+    def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> list[Removal]:
+        """Set aside what is bad and let go of what is cured; returns the places that were held for the cured."""
+        held: list[Removal] = []
         settled: dict[str, list[str]] = {}
         items: list[Row | Removal] = [*page.rows, *page.removals]
         for item in items:
             settled.setdefault(item.kind, []).append(item.key)
         for kind, keys in settled.items():
-            quarantine.cured(connection, self.connection.id, kind=kind, keys=keys)
+            cured = quarantine.cured(connection, self.connection.id, kind=kind, keys=keys)
+            held += [Removal(kind=UNREAD, key=f"{kind}/{key}") for key in cured]
         quarantine.put(
             connection,
             self.store,
@@ -210,6 +213,7 @@ class Reader:
             version=self.package.version,
             now=now,
         )
+        return held
 
     def _forget_versions(self, kind: str) -> None:
         with self.store.write() as connection:
@@ -269,6 +273,14 @@ def check_drift(feed: Feed, page: Page) -> None:
             where=f"feed {feed.name}, {first.kind} {first.key}",
             fix="the package may have changed; nothing of this page was stored, the feed goes on after an update",
         )
+
+
+def _unread(bad: Sequence[BadRow]) -> list[Row]:
+    return [
+        Row(kind=UNREAD, key=f"{item.kind}/{item.key}", group=item.group, fields={})
+        for item in bad
+        if item.group is not None
+    ]
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

@@ -85,7 +85,7 @@ class Decoder:
                 row = self._make(self._kind, item, version, self._chart)
             except ValueError as error:
                 key = str(wire.essential(item, self._kind.key, self._kind.fields[self._kind.key]))
-                bad.append(BadRow(kind=self._kind.name, key=key, reason=str(error), payload=item))
+                bad.append(BadRow(kind=self._kind.name, key=key, reason=str(error), payload=item, group=_owner(item)))
                 continue
             if row is not None:
                 before = rows.get((row.kind, row.key))
@@ -176,6 +176,14 @@ def _plain_reference(kind: Kind, item: dict[str, Any], version: int | None, _cha
 
 def _reference(kind: Kind, fields: Fields, version: int | None) -> Row:
     return Row(kind=kind.name, key=str(fields[kind.key]), group=REFERENCE_GROUP, fields=fields, version=version)
+
+
+def _owner(item: dict[str, Any]) -> str | None:
+    """The account that an item names, if that much of it can be read."""
+    try:
+        return wire.guid(item.get("Account"))
+    except ValueError:
+        return None
 
 
 _MAKERS: Final = {

@@ -76,8 +76,9 @@ def waiting(
     return found
 
 
-def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Sequence[str]) -> None:
-    """These items were read well or are gone: nothing of them is left in quarantine."""
+def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Sequence[str]) -> list[str]:
+    """These items were read well or are gone: none is left in quarantine; returns those that were there."""
+    found: list[str] = []
     if (
         keys
         and connection.execute(
@@ -85,13 +86,16 @@ def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Seq
         ).first()
     ):
         for start in range(0, len(keys), 900):
-            connection.execute(
-                sa.delete(TABLE).where(
+            found += connection.execute(
+                sa.delete(TABLE)
+                .where(
                     TABLE.c.connection_id == connection_id,
                     TABLE.c.kind == kind,
                     TABLE.c.key.in_(keys[start : start + 900]),
                 )
-            )
+                .returning(TABLE.c.key)
+            ).scalars()
+    return found
 
 
 def cured_groups(connection: sa.Connection, connection_id: int, groups: Sequence[str]) -> None:

@@ -348,6 +348,24 @@ def test_c8_one_bad_row_is_set_aside_and_comes_back_with_the_next_version(
     read.runtime.packages = packages
 
 
+@pytest.mark.parametrize("cured", [True, False], ids=["cured", "deleted"])
+def test_c8_what_a_row_that_cannot_be_read_may_stand_for_is_not_taken_for_gone(read: FaultyWorld, cured: bool) -> None:
+    """An edit replaces the payment terms of an invoice; when the new ones cannot be read, the old ones are gone."""
+    invoice = read.simulator.bookkeeper.perform("invoice").ids[0]
+    read.settle()
+    read.simulator.bookkeeper.perform("edit_due_date", item=invoice)
+    read.rewriter.rows(TERMS, lambda items: [{**item, "Status": 77} for item in items])
+    assert read.cycle().outcome == "partial"
+    read.deliver()
+    assert invoice not in read.removed()
+    assert invoice in read.mirror()["invoices"]
+    read.rewriter.rules.clear()
+    if not cured:
+        read.simulator.bookkeeper.perform("delete_entry", item=invoice)
+    read.recover()
+    assert read.events()["ar.invoice.removed.v1", invoice] == (0 if cured else 1)
+
+
 def test_c9_most_rows_of_another_shape_are_one_alarm(make: Callable[..., FaultyWorld]) -> None:
     world = make(customers=6, invoices=40)
 
