@@ -1,4 +1,4 @@
-"""SQLite's way of testing, for the network: the n-th request of a first load and its delivery goes wrong, for n = 1, 2, 3 ...
+"""SQLite's way of testing, for the network: the n-th request of a first load and its delivery goes wrong.
 
 Either a gateway loses the answer after the request was taken in, or from then on nobody answers until the next day.
 Requests to the package, its token endpoint and the backend are counted together; the first is a refresh.
