@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.exactonline import division, wire
 from adapters.exactonline.assemble import ExactAssembler
-from adapters.exactonline.balance import control_balance, sign_of, vote
+from adapters.exactonline.balance import control_balance, sign_by, sign_of, vote
 from adapters.exactonline.cursors import OLDEST, Counted, Timed, dump, load, newest
 from adapters.exactonline.kinds import KINDS, SOURCES, Kind
 from adapters.exactonline.rows import Chart, Decoder, reference
@@ -153,7 +153,9 @@ class ExactOnline:
     def read(self, feed: Feed, cursor: str | None, references: References) -> AsyncIterator[Page]:
         chart = self._chart(references)
         if feed.name in _SYNCED:
-            return self._changes(KINDS[_SYNCED[feed.name]], load(cursor, Counted), chart)
+            pages = self._changes(KINDS[_SYNCED[feed.name]], load(cursor, Counted), chart)
+            uncalibrated = feed.name == "terms" and not references.get("calibration")
+            return self._calibrating(pages) if uncalibrated else pages
         if feed.name in _BY_TIME:
             kind = KINDS[_BY_TIME[feed.name]]
             begin = Timed.behind(self._swept[kind.name]) if cursor is None and kind.name in self._swept else None
@@ -194,6 +196,13 @@ class ExactOnline:
             decoded = decoder.page(items)
             yield Page(cursor=dump(at), rows=decoded.rows, removals=decoded.removals, bad=decoded.bad)
 
+    async def _calibrating(self, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        """Nothing was open when the open items were read, so the first terms that are open say with which sign."""
+        votes = 0
+        async for page in pages:
+            votes += sum(vote(row.fields) for row in page.rows if row.open)
+            yield msgspec.structs.replace(page, rows=[*page.rows, *_calibration(sign_by(votes))])
+
     async def _changes_by_time(self, kind: Kind, at: Timed, chart: Chart) -> AsyncIterator[Page]:
         decoder = Decoder(kind, chart)
         params = {"$select": kind.select(), "$filter": f"Modified ge datetime'{at.since}'"}
@@ -226,7 +235,7 @@ class ExactOnline:
                 known = next(iter(references.get("calibration", ())), {})
                 balance = await self._control_balance(chart) if chart.receivable else ZERO
                 sign = sign_of(total, balance, votes=votes, previous=known.get("Sign"))
-                rows = [*rows, reference("calibration", "sign", {"Sign": sign})]
+                rows = [*rows, *_calibration(sign)]
             yield Page(cursor=following, rows=rows, bad=decoded.bad)
 
     async def _deletions(self, at: Counted) -> AsyncIterator[Page]:
@@ -300,6 +309,10 @@ class ExactOnline:
 
     def _chart(self, references: References) -> Chart:
         return Chart.of(references, self._options.suspense_accounts)
+
+
+def _calibration(sign: int | None) -> Sequence[Row]:
+    return () if sign is None else (reference("calibration", "sign", {"Sign": sign}),)
 
 
 def oauth(options: Options) -> OAuth:

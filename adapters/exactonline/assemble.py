@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.exactonline.balance import MINUS
 from adapters.exactonline.customers import Customers
 from adapters.exactonline.documents import Documents
 from adapters.exactonline.items import CREDIT, OPENING, SALES, Books, Item, Unreadable, items
@@ -45,7 +46,7 @@ class ExactAssembler:
         self._journals = {one["Code"]: one for one in references.get("journal", ())}
         self._conditions = {one["Code"]: one for one in references.get("condition", ())}
         self._books = Books(
-            sign=calibration.get("Sign", -1),
+            sign=calibration.get("Sign", MINUS),
             currency=self._division.get("Currency", "EUR"),
             journals={code: one["Type"] for code, one in self._journals.items()},
         )

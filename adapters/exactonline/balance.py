@@ -11,6 +11,7 @@ from connector.domain.money import ZERO
 from connector.errors import NotReconciled
 
 MINUS, PLUS = -1, 1
+"""Every known division has minus; it stands where nothing is open that could say otherwise."""
 
 _SALES_TYPES = frozenset({20, 21})
 
@@ -78,20 +79,25 @@ def vote(term: Fields) -> int:
     return 1 if (part > 0) == (booking > 0) else -1
 
 
-def sign_of(total: Decimal, balance: Decimal, *, votes: int, previous: int | None) -> int:
+def sign_by(votes: int) -> int | None:
+    """The verdict of the terms alone; None when they are divided or have no say."""
+    return (PLUS if votes > 0 else MINUS) if votes else None
+
+
+def sign_of(total: Decimal, balance: Decimal, *, votes: int, previous: int | None) -> int | None:
     """The factor that turns a term's amount into what the customer owes.
 
     `total` is the sum of all open amounts, `balance` the control balance, `votes` the sum over the open terms. The
-    balance decides; where it is silent (one of the two is zero) the last verdict stands, then the terms themselves,
-    then minus, which is what every known division has. The balance need not agree to the cent: it is read a moment
-    later and may hold lines without a customer, which the control total of the cycle accounts for.
+    balance decides; where it is silent (one of the two is zero) the last verdict stands, then the terms themselves.
+    None when all are silent: a guess that is written down would pass for knowledge later. The balance need not agree to
+    the cent: it is read a moment later and may hold lines without a customer, which the control total accounts for.
 
     Raises:
         NotReconciled: the balance asks for one sign and the bookings themselves for the other.
     """
-    by_terms = (PLUS if votes > 0 else MINUS) if votes else None
+    by_terms = sign_by(votes)
     if not total or not balance:
-        return previous or by_terms or MINUS
+        return previous or by_terms
     by_balance = PLUS if (total > 0) == (balance > 0) else MINUS
     if by_terms in {None, by_balance} or balance == total * by_balance:
         return by_balance

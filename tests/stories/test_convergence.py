@@ -186,7 +186,7 @@ class Convergence(RuleBasedStateMachine):
     def perform(self, name: str) -> None:
         self.clock.advance(7)
         with contextlib.suppress(BookkeepingError):
-            self.world.simulator.bookkeeper.perform(name)
+            self.world.book(name)
         self.listen()
 
     def listen(self) -> None:

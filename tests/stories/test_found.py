@@ -1,6 +1,7 @@
 """Small stories that the state machine of `test_convergence.py` told first, each on both databases."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -51,3 +52,20 @@ def test_a_bad_row_that_the_package_has_deleted_leaves_the_quarantine(world: Wor
     assert world.cycle().outcome == "ok"
     world.deliver()
     assert world.differences() == []
+
+
+def test_an_invoice_booked_after_an_empty_open_set_was_read_is_not_turned_around(town: Town, store_url: str) -> None:
+    """Nothing was open, so nothing had said with which sign this division writes its open amounts."""
+    world = World(town, store_url, seed=957, invoices=8, switches={"receivable_sign": 1})
+    try:
+        for key, item in world.simulator.books.truth()["items"].items():
+            if item["open"] != "0.00":
+                world.book("delete_entry", item=key)
+        assert world.simulator.books.truth()["receivable_balance"] == "0.00"
+        world.town.package.after(9, partial(world.book, "invoice"))
+        report = world.cycle()
+        world.deliver()
+        assert world.differences() == []
+        assert report.outcome == "ok"
+    finally:
+        world.close()

@@ -259,6 +259,9 @@ class World:
         destinations.resume(self.store, DESTINATION)
         backlog.replay(self.store, backlog.Selection(dead_only=True))
 
+    def book(self, act: str, **args: str) -> None:
+        self.simulator.bookkeeper.perform(act, **args)
+
     # what came of it
 
     @property

@@ -565,7 +565,7 @@ def test_an_opening_that_contradicts_the_years_before_stops_everything() -> None
     [
         ("-100", "100", -3, None, -1),
         ("100", "100", 3, None, 1),
-        ("0", "0", 0, None, -1),
+        ("0", "0", 0, None, None),
         ("0", "0", 0, 1, 1),
         ("0", "0", 2, None, 1),
         ("-100", "0", 0, 1, 1),
@@ -574,7 +574,7 @@ def test_an_opening_that_contradicts_the_years_before_stops_everything() -> None
     ],
 )
 def test_the_balance_decides_the_sign_and_is_silent_at_zero(
-    total: str, balance: str, votes: int, previous: int | None, sign: int
+    total: str, balance: str, votes: int, previous: int | None, sign: int | None
 ) -> None:
     assert sign_of(Decimal(total), Decimal(balance), votes=votes, previous=previous) == sign
 
