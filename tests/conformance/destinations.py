@@ -17,7 +17,7 @@ class Event(Struct):
 
 
 def event(number: int, name: str = "", size: int = 0) -> Event:
-    body = cloud_event(
+    event_id, body = cloud_event(
         source="urn:connector:acme:simulated:1",
         sequence=number,
         event_type="ar.invoice.upserted.v1",
@@ -26,7 +26,7 @@ def event(number: int, name: str = "", size: int = 0) -> Event:
         time=ManualClock().now(),
         data=b'{"meta":{"entity_version":%d},"record":{"note":"%s"}}' % (number, b"x" * size),
     )
-    return Event(body[: body.index(b'"source"')].decode().split('"id":"')[1].split('"')[0], body)
+    return Event(event_id, body)
 
 
 class DestinationConformance:
