@@ -32,7 +32,7 @@ TABLES = Base.metadata.tables
 HOUR = timedelta(hours=1)
 AGEING = ("connection", "destination", "feed", "quarantine", "token")
 """Tables in which a moment decides what may happen next."""
-CONTENT = ("row", "record_group", "customer", "invoice", "settlement", "payment")
+CONTENT = ("row", "record_group", "customer", "invoice", "settlement", "payment", "attempt")
 """What a cycle leaves apart from events and cursors."""
 OVER = ("delivered", "superseded")
 ROOT = Path(__file__).parents[2]
@@ -91,10 +91,10 @@ class Victim(Desk):
         return self.run(*words, environ=self.environ | {VARIABLE: failpoints})
 
     @contextlib.contextmanager
-    def frozen(self, failpoint: str, hit: int = 1, command: str = "sync") -> Iterator["subprocess.Popen[str]"]:
+    def frozen(self, failpoint: str, hit: int, *words: str) -> Iterator["subprocess.Popen[str]"]:
         """A process that has stopped itself there, as a laptop that sleeps; gone afterwards."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "connector", command],
+            [sys.executable, "-m", "connector", *words],
             cwd=self.folder,
             env=os.environ | self.environ | {VARIABLE: f"{failpoint}=stop@{hit}", "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
