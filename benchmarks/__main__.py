@@ -32,7 +32,7 @@ def main() -> None:
         if size
     }
     began = datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="connector-bench-", dir=options.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
         results: list[Result] = []
         with _servers(options.stores) as servers:
             if options.stages:
@@ -58,7 +58,7 @@ def _run(place: Path, folder: Path, servers: dict[str, str], options: argparse.N
                 for contender in options.contenders:
                     quiet = contender == "connector" and phase.name == "quiet"
                     result = track.run(contender, store, phase, cycles=QUIET_CYCLES if quiet else 1)
-                    print(f"  {result.store} {result.phase}, {contender}: {result.wall:.1f} s", flush=True)
+                    print(f"  {result.line()}", flush=True)
                     found.append(result)
     return found
 

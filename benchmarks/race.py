@@ -39,6 +39,10 @@ class Result:
     stages: dict[str, float] = field(default_factory=dict)
     """Processor seconds by stage, where they were asked for."""
 
+    def line(self) -> str:
+        figures = f"{self.wall:.2f} s, {self.cpu:.2f} s CPU, {self.peak_mb:.0f} MB, {self.calls} calls"
+        return f"{self.store} {self.phase}, {self.contender}: {figures}"
+
     def with_numbers(self, **numbers: float) -> "Result":
         return replace(self, **numbers)  # type: ignore[arg-type]  # the numeric fields only
 

@@ -195,6 +195,11 @@ class Receiver:
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shown))
         return plain
 
+    def forget(self) -> None:
+        """As on the first day: nothing mirrored, nothing seen, no faults."""
+        for memory in (self.books, self.history, self.faults, self._known):
+            memory.clear()
+
     async def _events(self, request: Request) -> Response:
         body = await self._body(request)
         delivery = Delivery(

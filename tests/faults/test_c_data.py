@@ -173,7 +173,8 @@ async def test_c3_the_newest_version_counts_whichever_page_brings_it(bench: Benc
     bench.books.item("i1", "c1", "100.00", "40.00")
     old, new = bench.books.row("item", "i1", 3), bench.books.row("item", "i1", bench.books.counter)
     stale = replace_fields(old, open="100.00")
-    bench.adapter.script = {"items": [Page(cursor="20", rows=[new]), Page(cursor="21", rows=[stale, new, stale])]}
+    pages = [[new], [stale, new, stale], [stale]]
+    bench.adapter.script = {"items": [Page(cursor=f"{20 + number}", rows=rows) for number, rows in enumerate(pages)]}
     await bench.cycle()
     assert bench.invoices()["i1"] == (4000, 2, False)
     assert [event for event in bench.record_events() if event[1] == "i1"] == [

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.exactonline import wire
+from adapters.exactonline.kinds import term_status
 from connector.errors import SourceDown
 
 
@@ -100,6 +101,13 @@ def test_counters_come_as_text() -> None:
     for bad in ("1.5", "x", 2**63, True, None):
         with pytest.raises(ValueError, match="is not a"):
             wire.whole(bad)
+
+
+def test_an_unknown_status_of_a_term_is_refused() -> None:
+    assert [term_status(known) for known in (20, "30", 40, 50)] == [20, 30, 40, 50]
+    for unknown in (0, 35, 60, "open"):
+        with pytest.raises(ValueError, match=r"known status|not a number"):
+            term_status(unknown)
 
 
 def test_flags_are_booleans_or_bytes() -> None:
