@@ -14,6 +14,7 @@ import structlog
 from connector import config
 from connector import mapping as mappings
 from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, Package
+from connector.authorizer import Authorizer
 from connector.budget import CallBudget
 from connector.clock import Clock
 from connector.closing import linked_event
@@ -24,7 +25,7 @@ from connector.destinations import Destination
 from connector.destinations.webhook import Webhook
 from connector.errors import ConfigurationError, NeedsReconnect, Unavailable, WrongAdministration
 from connector.http import DEADLINE_S, Circuit, Client
-from connector.oauth import Authorizer, TokenManager
+from connector.oauth import TokenManager
 from connector.store import connections, outbox
 from connector.store.authorizations import Authorizations
 from connector.store.connections import Linked

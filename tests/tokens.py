@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,9 +23,10 @@ from connector.secrets import Secret
 from connector.store import connections
 from connector.store.engine import Store, open_store
 from connector.store.spill import Spill
-from connector.store.tokens import Grant, TokenStore
+from connector.store.tokens import Grant, StoredToken, TokenStore
 from connector.token_endpoint import OAuthApp
 from connector.vault import MasterKey, Vault
+from tests.clocks import ManualClock
 
 VAULT = Vault([MasterKey("test", bytes(range(32)))])
 
@@ -140,6 +142,43 @@ async def work(database: str, connection_id: int, url: str, spill: str, rounds: 
         used = await ours.access_token()
         await ours.access_token(used.reveal())
     store.close()
+
+
+@dataclass
+class Bench:
+    """One linked connection, its package and its manager."""
+
+    store: Store
+    clock: ManualClock
+    fake: FakeTokens
+    url: str
+    connection_id: int
+    spill: Path
+    rules: dict[str, Any]
+
+    def manager(self, clock: Clock | None = None) -> TokenManager:
+        """A new one, as after a restart."""
+        app = oauth_app(self.url, **self.rules)
+        return manager(self.store, self.connection_id, app, self.spill, clock or self.clock)
+
+    def stored(self) -> StoredToken:
+        token = TokenStore(self.store, VAULT).get(self.connection_id)
+        assert token is not None
+        return token
+
+    @property
+    def calls(self) -> int:
+        return len(self.fake.requests)
+
+
+Make = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
+def answers(response: Response) -> Misbehaviour:
+    async def answer(_: Request) -> Response:
+        return response
+
+    return answer
 
 
 if __name__ == "__main__":
