@@ -9,14 +9,14 @@ from adapters.exactonline.simulator.api import Api
 from adapters.exactonline.simulator.consent import ConsentDesk
 from adapters.exactonline.simulator.control import Control
 from adapters.exactonline.simulator.endpoints import Context
-from adapters.exactonline.simulator.faults import Faults
-from adapters.exactonline.simulator.front import Front, Recorded
+from adapters.exactonline.simulator.faults import faults
 from adapters.exactonline.simulator.limits import CallLimits, ErrorBudget
 from adapters.exactonline.simulator.oauth import TokenOffice
 from adapters.exactonline.simulator.settings import SimulatorSettings
 from adapters.exactonline.simulator.webhooks import Webhooks
 from adapters.exactonline.simulator.world import World
 from adapters.simulation import Bookkeeper, Books
+from adapters.simulation.front import Front, Recorded
 from connector.clock import Clock
 
 _API = "/api/v1/"
@@ -34,7 +34,7 @@ class ExactSimulator:
         self.clock = clock
         self.settings = settings
         self.bookkeeper = Bookkeeper(books, seed=books.seed)
-        self.faults = Faults()
+        self.faults = faults()
         self.violations: Counter[str] = Counter()
         self.office = TokenOffice(clock, settings, self.violations, seed=books.seed)
         self.limits = CallLimits(clock, settings)

@@ -1,4 +1,4 @@
-"""The door of the simulator: every request is recorded, may run into a fault, and is counted."""
+"""The door of a simulator: every request is recorded, may run into a fault, and is counted."""
 
 from collections import deque
 from collections.abc import Callable, MutableMapping
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.exactonline.simulator.faults import Answer, Fault, Faults, instead, spoil
+from adapters.simulation.faults import Answer, Fault, Faults
 from connector.clock import Clock
 
 _CONTROL = "/_sim"
@@ -33,7 +33,7 @@ class Recorded:
 
 
 class Front:
-    """Wraps the application. `answered` is told of every API answer, faults included."""
+    """Wraps the application. `answered` is told the path and status of every answer, faults included."""
 
     def __init__(self, app: ASGIApp, faults: Faults, clock: Clock, answered: Callable[[str, int], None]) -> None:
         self._app = app
@@ -71,11 +71,10 @@ class Front:
         if fault.kind == "drop":
             _break(receive)
             return
-        answer = instead(fault)
+        answer = self._faults.instead(fault)
         if answer is None:
-            answer = await self._ask(scope, receive)
-            if fault.kind not in {"reset", "slow", "huge"}:
-                answer = spoil(fault, answer, _url(scope))
+            self._faults.prepare(fault)
+            answer = self._faults.spoil(fault, await self._ask(scope, receive), _url(scope))
         if fault.kind == "huge":
             await _pour(send, answer, int(fault.params.get("size", 64 * 1024 * 1024)))
             return
