@@ -1,6 +1,6 @@
 """A bookkeeper with a repertoire: named acts on the books, for demos and for tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
 from random import Random
 from typing import Any
@@ -13,6 +13,9 @@ from adapters.simulation.books import Books
 from adapters.simulation.choices import Choices
 from adapters.simulation.ledger import BookkeepingError
 
+Repertoire = Callable[[Books, Choices], object]
+"""A class whose public methods are acts: optional arguments in, `Done` out."""
+
 
 class Bookkeeper:
     """Does one act at a time. What an act is not told (which invoice, how much) it picks by its seed.
@@ -20,12 +23,18 @@ class Bookkeeper:
     An act that the books cannot do now raises `BookkeepingError` and leaves them as they were.
     """
 
-    def __init__(self, books: Books, *, seed: int = 0) -> None:
+    def __init__(
+        self, books: Books, *, seed: int = 0, without: frozenset[str] = frozenset(), more: Sequence[Repertoire] = ()
+    ) -> None:
+        """Leave out acts `without` which a package does, and learn `more` that only it does."""
         self._rng = Random(seed)
         choose = Choices(books, self._rng)
-        repertoire = (MoneyActs(books, choose), ChargeActs(books, choose), CustomerActs(books, choose))
+        repertoire = [acts(books, choose) for acts in (MoneyActs, ChargeActs, CustomerActs, *more)]
         self._acts: dict[str, Callable[..., Done]] = {
-            name: getattr(acts, name) for acts in repertoire for name in vars(type(acts)) if not name.startswith("_")
+            name: getattr(acts, name)
+            for acts in repertoire
+            for name in vars(type(acts))
+            if not name.startswith("_") and name not in without
         }
 
     @property

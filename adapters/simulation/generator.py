@@ -48,8 +48,12 @@ class _Debtor:
     waiting: list[Item]
 
 
-def generate(*, seed: int, customers: int, invoices: int, today: date, country: str = "NL") -> Books:
+def generate(
+    *, seed: int, customers: int, invoices: int, today: date, country: str = "NL", foreign_currency: bool = True
+) -> Books:
     """Books with this many customers and invoices, up to and including `today`.
+
+    Without `foreign_currency` customers abroad are invoiced in the administration's own.
 
     Afterwards the books stand at noon of that day; give them a running clock of your own as `books.clock`.
     """
@@ -62,7 +66,9 @@ def generate(*, seed: int, customers: int, invoices: int, today: date, country: 
         administration=Administration(100_000 + seed % 800_000, "Voorbeeld Groothandel B.V.", country),
     )
     with no_garbage_collection():
-        debtors = [_register(books, rng, number, start) for number in range(customers)]
+        debtors = [
+            _register(books, rng, number, start, foreign_currency=foreign_currency) for number in range(customers)
+        ]
         suppliers = [_supplier(books, rng, number) for number in range(1 + customers // 100)]
         if debtors:
             _live(books, rng, clock, debtors, suppliers, invoices=invoices, today=today)
@@ -70,7 +76,7 @@ def generate(*, seed: int, customers: int, invoices: int, today: date, country: 
     return books
 
 
-def _register(books: Books, rng: Random, number: int, start: date) -> _Debtor:
+def _register(books: Books, rng: Random, number: int, start: date, *, foreign_currency: bool) -> _Debtor:
     who = invent(rng, number, consumer=rng.random() < 0.25)
     abroad = not who.consumer and rng.random() < 0.06
     collected = not abroad and rng.random() < 0.12
@@ -84,7 +90,7 @@ def _register(books: Books, rng: Random, number: int, start: date) -> _Debtor:
         email=who.email,
         phone=who.phone,
         language="EN" if abroad else "NL",
-        currency=rng.choice(("USD", "GBP", "EUR")) if abroad else books.administration.currency,
+        currency=rng.choice(("USD", "GBP", "EUR")) if abroad and foreign_currency else books.administration.currency,
         coc_number=who.coc_number,
         vat_number=who.vat_number,
     )

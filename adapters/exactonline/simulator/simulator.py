@@ -1,13 +1,14 @@
 """A whole Exact Online in one process, answering from a set of books."""
 
 from collections import Counter, deque
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from adapters.exactonline.simulator.api import Api
 from adapters.exactonline.simulator.consent import ConsentDesk
-from adapters.exactonline.simulator.control import Control
+from adapters.exactonline.simulator.control import ExactControl
 from adapters.exactonline.simulator.endpoints import Context
 from adapters.exactonline.simulator.faults import faults
 from adapters.exactonline.simulator.limits import CallLimits, ErrorBudget
@@ -62,7 +63,7 @@ class ExactSimulator:
                 Route("/api/v1/current/Me", self._api.me, methods=["GET"]),
                 Route("/api/v1/{division:int}/{path:path}", self._api.rest, methods=writes),
                 Route("/docs/SysAttachment.aspx", self._api.attachment, methods=["GET"]),
-                *Control(self).routes(),
+                *ExactControl(self).routes(),
             ]
         )
         self._front = Front(served, self.faults, clock, self._answered)
@@ -72,6 +73,10 @@ class ExactSimulator:
     def division(self) -> int:
         """The division the books are served under."""
         return self.world.division
+
+    def truth(self) -> dict[str, Any]:
+        """What a mirror of the books has to equal."""
+        return self.books.truth()
 
     @property
     def requests(self) -> deque[Recorded]:
