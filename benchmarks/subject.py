@@ -14,10 +14,10 @@ from connector.adapter import packages
 from connector.clock import Clock
 from connector.cycle import Progress
 from connector.delivery import Deliverer
+from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.runtime import Runtime
 from connector.store import connections
-from connector.vault import generate_key_file
 
 NAME, DESTINATION = "acme", "backend"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -22,12 +22,12 @@ from connector.cycle import Progress
 from connector.delivery import Deliverer
 from connector.domain.records import ENTITIES
 from connector.errors import ConnectorError, SourceDown
+from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.receiver import Receiver, Seen
 from connector.runtime import Runtime
 from connector.simulation import Impossible, Simulation, simulator
 from connector.store import connections, records
-from connector.vault import generate_key_file
 from connector.web.callback import callback_route
 from connector.web.server import serve
 

@@ -25,15 +25,17 @@ from connector.destinations import Destination
 from connector.destinations.webhook import Webhook
 from connector.errors import ConfigurationError, NeedsReconnect, Unavailable, WrongAdministration
 from connector.http import DEADLINE_S, Circuit, Client
+from connector.master_keys import Keyring, load_keys
 from connector.oauth import TokenManager
 from connector.store import connections, outbox
 from connector.store.authorizations import Authorizations
 from connector.store.connections import Linked
+from connector.store.data_keys import StoredDataKeys
 from connector.store.engine import Store, open_store
 from connector.store.spill import Spill
 from connector.store.tokens import TokenStore
 from connector.token_endpoint import OAuthApp
-from connector.vault import Vault, load_keys
+from connector.vault import Vault
 
 CALLBACK_PATH = "/callback"
 
@@ -65,13 +67,13 @@ class Runtime:
             ConfigurationError: the database, the key file or a mapping is not usable.
             StoreUnavailable: the database cannot be reached.
         """
-        vault = Vault(load_keys(settings.secrets.key_file))
+        keyring = Keyring(lambda: load_keys(settings.secrets.key_file))
         store = open_store(settings.store_url)
+        vault = Vault(keyring, StoredDataKeys(store))
         runtime = cls(settings=settings, packages=packages, clock=clock, store=store, vault=vault)
         try:
             runtime.check_key()
-            for connection in settings.connections.values():
-                runtime.register(connection)
+            vault.prepare([runtime.register(connection).id for connection in settings.connections.values()])
         except BaseException:
             store.close()
             raise
@@ -92,7 +94,7 @@ class Runtime:
             ConfigurationError: it is another one.
         """
         try:
-            self.token_store.check_key()
+            self.vault.check_key()
         except ConfigurationError as error:
             raise ConfigurationError(error.what, where=str(self.settings.secrets.key_file), fix=error.fix) from error
 

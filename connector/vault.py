@@ -1,34 +1,28 @@
-"""Encryption at rest: AES-256-GCM, each value bound to the place where it is stored.
+"""Encryption at rest, in an envelope: values under a data key of their connection, data keys under the master key.
 
-Stored form `v1.kid.nonce.ct`. The associated data names version, table, connection, field and key, so a ciphertext
-that was copied to another row does not decrypt there. Of several keys the first encrypts and all decrypt.
+AES-256-GCM both times, in the form `v1.key.nonce.ciphertext`. The associated data names version, table, connection,
+field and key, so that a ciphertext which was copied to another row does not decrypt there.
 """
 
-import base64
-import binascii
 import json
-import os
 import re
 import secrets
-import stat
-from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from connector.errors import ConfigurationError, Stopped
+from connector.master_keys import KEY_BYTES, NAME, Keyring, decoded, encoded
 
-VARIABLE: Final = "CONNECTOR_MASTER_KEY"
-CREDENTIAL: Final = "connector-master-key"
+NOBODY: Final = 0
+"""The connection of the canary: a data key that encrypts nothing and tells whether the master key is right."""
 
 _VERSION: Final = "v1"
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_CANARY: Final = "the key is right"
+_DATA_KEY: Final = re.compile(r"d[1-9][0-9]{0,8}")
 
 
 class Undecipherable(Stopped):
@@ -47,73 +41,113 @@ class Place:
         return f"{self.table}.{self.field} of connection {self.connection_id}"
 
 
-_CANARY_PLACE: Final = Place("meta", 0, "canary")
+class Wrapped(NamedTuple):
+    """A data key as it is stored. A connection's keys are numbered from 1; the last one encrypts."""
+
+    connection_id: int
+    number: int
+    key_ct: str
+
+    @property
+    def place(self) -> Place:
+        return Place("data_key", self.connection_id, _name(self.number))
+
+    @property
+    def master(self) -> str:
+        """The name of the master key that it was wrapped with."""
+        return _split(self.key_ct)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class MasterKey:
-    kid: str
-    key: bytes = field(repr=False)
+class DataKeys(Protocol):
+    """Where wrapped data keys are kept."""
+
+    def newest(self, connection_id: int) -> Wrapped | None: ...
+
+    def get(self, connection_id: int, number: int) -> Wrapped | None: ...
+
+    def add(self, wrapped: Wrapped) -> None:
+        """Keep one for good; a key that has this number already stays."""
+        ...
 
 
 class Vault:
-    """Encrypts with the first key, decrypts with any."""
+    """Encrypts and decrypts; data keys are unwrapped once and kept in memory."""
 
-    def __init__(self, keys: Sequence[MasterKey]) -> None:
-        if not keys:
-            raise ConfigurationError("there is no master key", where="vault", fix="run `connector init` to make one")
-        self._first = keys[0].kid
-        self._ciphers = {key.kid: AESGCM(key.key) for key in keys}
+    def __init__(self, keyring: Keyring, data_keys: DataKeys) -> None:
+        self._keyring = keyring
+        self._data_keys = data_keys
+        self._ciphers: dict[tuple[int, int], AESGCM] = {}
+        self._newest: dict[int, int] = {}
+
+    @property
+    def masters(self) -> Sequence[str]:
+        """The names of the master keys, the one that wraps first."""
+        return self._keyring.names
+
+    def prepare(self, connection_ids: Sequence[int]) -> None:
+        """Make the data keys that are missing. Not inside a transaction: `encrypt` may be, and then waits for nobody.
+
+        A data key that does not unwrap is left as it is; whoever needs it hears of it.
+        """
+        for connection_id in connection_ids:
+            number = self._number(connection_id)
+            try:
+                self._cipher(connection_id, number)
+            except (ConfigurationError, Undecipherable):
+                continue
 
     def encrypt(self, plaintext: str, place: Place) -> str:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        cipher = self._ciphers[self._first]
-        sealed = cipher.encrypt(nonce, plaintext.encode(), _associated(place, self._first))
-        return ".".join((_VERSION, self._first, _text(nonce), _text(sealed)))
+        number = self._number(place.connection_id)
+        return _seal(self._cipher(place.connection_id, number), _name(number), plaintext.encode(), place)
 
     def decrypt(self, stored: str, place: Place) -> str:
         """The plaintext.
 
         Raises:
-            ConfigurationError: the key it was encrypted with is not among the configured keys.
-            Undecipherable: the value is damaged or belongs elsewhere.
+            ConfigurationError: the master key that its data key was wrapped with is not configured.
+            Undecipherable: the value or its data key is damaged or belongs elsewhere.
         """
-        parts = stored.split(".")
-        version, kid, nonce, sealed = parts if len(parts) == 4 else ("", "", "", "")
-        cipher = self._ciphers.get(kid)
-        if version == _VERSION and _KID.fullmatch(kid) and cipher is None:
-            raise ConfigurationError(
-                f"the database was written with master key {kid}, which is not configured",
-                where=str(place),
-                fix="add that key to the key file; nothing in the database was changed",
-            )
-        try:
-            if version == _VERSION and cipher is not None:
-                return cipher.decrypt(_bytes(nonce), _bytes(sealed), _associated(place, kid)).decode()
-        except (ValueError, InvalidTag):
-            pass
-        raise Undecipherable(
-            "a stored secret cannot be decrypted: it is damaged or was copied from another row",
-            where=str(place),
-            fix="restore the row from a backup, or sign in to the package again",
-        )
+        number = _number(_split(stored)[0])
+        if number is None:
+            raise _undecipherable(place)
+        return _open(self._cipher(place.connection_id, number), stored, place).decode()
 
-    def is_current(self, stored: str) -> bool:
-        """Whether the value was encrypted with the key that encrypts now."""
-        return stored.startswith(f"{_VERSION}.{self._first}.")
+    def is_current(self, stored: str, place: Place) -> bool:
+        """Whether the value was encrypted with the data key that encrypts now."""
+        return _split(stored)[0] == _name(self._number(place.connection_id))
 
-    def canary(self) -> str:
-        """A known text, to be stored with the database."""
-        return self.encrypt(_CANARY, _CANARY_PLACE)
+    def renew(self, connection_id: int) -> None:
+        """Give a connection a new data key, which encrypts from now on; the earlier ones still decrypt."""
+        self._add(connection_id, self._number(connection_id) + 1)
 
-    def check_canary(self, stored: str) -> None:
-        """Tell a wrong key from a corrupt row, once, at start.
+    def master_of(self, wrapped: Wrapped) -> str:
+        """The name of the master key under which a data key is, proved by unwrapping it.
+
+        Raises:
+            ConfigurationError: that master key is not configured.
+            Undecipherable: the data key is damaged or belongs elsewhere.
+        """
+        self._unwrap(wrapped)
+        return wrapped.master
+
+    def rewrapped(self, wrapped: Wrapped) -> Wrapped | None:
+        """The same data key under the master key that wraps now; None when it is already.
+
+        Raises:
+            ConfigurationError, Undecipherable: as `master_of`.
+        """
+        key = self._unwrap(wrapped)
+        return None if wrapped.master == self._keyring.first else self._wrap(wrapped, key)
+
+    def check_key(self) -> None:
+        """Tell a wrong master key from a corrupt row; the first call on a new database leaves the canary.
 
         Raises:
             ConfigurationError: this is not the key the database was written with.
         """
+        canary = self._data_keys.newest(NOBODY) or self._add(NOBODY, 1)
         try:
-            self.decrypt(stored, _CANARY_PLACE)
+            self._unwrap(canary)
         except Undecipherable as error:
             raise ConfigurationError(
                 "the master key is not the one this database was written with",
@@ -121,96 +155,88 @@ class Vault:
                 fix="put the right key file back; nothing in the database was changed",
             ) from error
 
+    def _number(self, connection_id: int) -> int:
+        """Of the data key that encrypts for a connection; it gets its first one here."""
+        number = self._newest.get(connection_id)
+        if number is None:
+            wrapped = self._data_keys.newest(connection_id) or self._add(connection_id, 1)
+            number = self._newest[connection_id] = wrapped.number
+        return number
 
-def load_keys(file: Path | None, environ: MutableMapping[str, str] = os.environ) -> list[MasterKey]:
-    """The master keys: from the systemd credential, else the file, else the environment variable.
+    def _cipher(self, connection_id: int, number: int) -> AESGCM:
+        cipher = self._ciphers.get((connection_id, number))
+        if cipher is None:
+            wrapped = self._data_keys.get(connection_id, number)
+            if wrapped is None:
+                raise _undecipherable(Place("data_key", connection_id, _name(number)), "has no data key any more")
+            cipher = self._ciphers[connection_id, number] = AESGCM(self._unwrap(wrapped))
+        return cipher
 
-    The variable is removed from the environment once it is read.
+    def _add(self, connection_id: int, number: int) -> Wrapped:
+        """A new data key; when another process was faster, its key."""
+        self._data_keys.add(self._wrap(Wrapped(connection_id, number, ""), secrets.token_bytes(KEY_BYTES)))
+        self._newest.pop(connection_id, None)
+        added = self._data_keys.get(connection_id, number)
+        assert added is not None
+        return added
 
-    Raises:
-        ConfigurationError: no key, an unreadable one, or a file that other users can read.
-    """
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    if directory and (credential := Path(directory, CREDENTIAL)).is_file():
-        return _parse(credential.read_text(), str(credential))
-    if file is not None:
-        return _parse(_read_private(file), str(file))
-    if value := environ.pop(VARIABLE, None):
-        return _parse(value, VARIABLE)
-    raise ConfigurationError(
-        "there is no master key",
-        where=f"systemd credential {CREDENTIAL}, key file, {VARIABLE}",
-        fix="run `connector init` to make a key file, and back it up apart from the database",
-    )
+    def _wrap(self, wrapped: Wrapped, key: bytes) -> Wrapped:
+        master = self._keyring.first
+        cipher = self._keyring.cipher(master)
+        assert cipher is not None
+        return wrapped._replace(key_ct=_seal(cipher, master, key, wrapped.place))
 
-
-def generate_key_file(path: Path) -> None:
-    """Write a new master key, readable by its owner only; an existing file is never touched."""
-    line = f"k{secrets.token_hex(4)} {_text(secrets.token_bytes(_KEY_BYTES))}\n"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise ConfigurationError(
-            "the key file exists already", where=str(path), fix="keep it: without it the stored tokens are lost"
-        ) from error
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(line)
-        stream.flush()
-        os.fsync(descriptor)
-
-
-def _read_private(file: Path) -> str:
-    try:
-        with file.open() as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            if mode & 0o077:
-                raise ConfigurationError(
-                    f"the key file can be read by other users (mode {mode:04o})",
-                    where=str(file),
-                    fix=f"chmod 600 {file}",
-                )
-            return stream.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigurationError(
-            f"the key file cannot be read: {reason}",
-            where=str(file),
-            fix="run `connector init` to make one, or correct its path and owner",
-        ) from error
-
-
-def _parse(text: str, where: str) -> list[MasterKey]:
-    """One key a line: `kid base64`; blank lines and lines with # are left out."""
-    lines = [line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("#")]
-    keys: list[MasterKey] = []
-    for number, line in enumerate(lines, 1):
-        kid, _, encoded = line.partition(" ")
-        try:
-            key = _bytes(encoded.strip())
-        except ValueError:
-            key = b""
-        if len(key) != _KEY_BYTES or not _KID.fullmatch(kid) or kid in {known.kid for known in keys}:
+    def _unwrap(self, wrapped: Wrapped) -> bytes:
+        kid, place = wrapped.master, wrapped.place
+        cipher = self._keyring.cipher(kid) if NAME.fullmatch(kid) else None
+        if cipher is None and kid:
             raise ConfigurationError(
-                f"key {number} is not `name base64-of-32-bytes` with a name of its own",
-                where=where,
-                fix="restore the file as `connector init` wrote it",
+                f"the database was written with master key {kid}, which is not configured",
+                where=str(place),
+                fix="add that key to the key file; nothing in the database was changed",
             )
-        keys.append(MasterKey(kid, key))
-    if not keys:
-        raise ConfigurationError("there is no key in it", where=where, fix="run `connector init` to make one")
-    return keys
+        if cipher is None:
+            raise _undecipherable(place)
+        return _open(cipher, wrapped.key_ct, place)
+
+
+def _seal(cipher: AESGCM, kid: str, plaintext: bytes, place: Place) -> str:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    sealed = cipher.encrypt(nonce, plaintext, _associated(place, kid))
+    return ".".join((_VERSION, kid, encoded(nonce), encoded(sealed)))
+
+
+def _open(cipher: AESGCM, stored: str, place: Place) -> bytes:
+    kid, nonce, sealed = _split(stored)
+    try:
+        return cipher.decrypt(decoded(nonce), decoded(sealed), _associated(place, kid))
+    except (ValueError, InvalidTag) as error:
+        raise _undecipherable(place) from error
+
+
+def _split(stored: str) -> tuple[str, str, str]:
+    """Key, nonce and ciphertext; empty ones when this is not our form."""
+    parts = stored.split(".")
+    if len(parts) != 4 or parts[0] != _VERSION or not NAME.fullmatch(parts[1]):
+        return "", "", ""
+    return parts[1], parts[2], parts[3]
+
+
+def _name(number: int) -> str:
+    return f"d{number}"
+
+
+def _number(name: str) -> int | None:
+    return int(name[1:]) if _DATA_KEY.fullmatch(name) else None
 
 
 def _associated(place: Place, kid: str) -> bytes:
     return json.dumps([_VERSION, place.table, place.connection_id, place.field, kid]).encode()
 
 
-def _text(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
+def _undecipherable(place: Place, reason: str = "is damaged or was copied from another row") -> Undecipherable:
+    return Undecipherable(
+        f"a stored secret cannot be decrypted: it {reason}",
+        where=str(place),
+        fix="restore the row from a backup, or sign in to the package again",
+    )

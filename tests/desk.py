@@ -25,11 +25,11 @@ from adapters.simulation import generate
 from connector import config
 from connector.adapter import packages
 from connector.clock import Clock, SystemClock
+from connector.master_keys import generate_key_file
 from connector.receiver import Receiver
 from connector.runtime import Runtime
 from connector.store import connections
 from connector.store.engine import Store, open_store
-from connector.vault import generate_key_file
 from tests import nursery
 from tests.servers import serve
 

@@ -12,9 +12,9 @@ from connector.outcome import CycleReport
 from connector.store import connections
 from connector.store.engine import Store
 from connector.store.tables import InvoiceRow, OutboxRow
-from connector.vault import MasterKey, Vault
 from tests.clocks import ManualClock
 from tests.memory_package import ADMINISTRATION, MemoryAdapter, MemoryAssembler, MemoryBooks, memory_package
+from tests.vaults import VAULT
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Bench:
     def prepare(self, **options: Any) -> Cycle:
         return Cycle(
             store=self.store,
-            vault=Vault([MasterKey("k1", bytes(32))]),
+            vault=VAULT,
             clock=self.clock,
             package=memory_package(self.adapter, self.assembler),
             adapter=self.adapter,

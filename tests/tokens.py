@@ -25,10 +25,8 @@ from connector.store.engine import Store, open_store
 from connector.store.spill import Spill
 from connector.store.tokens import Grant, StoredToken, TokenStore
 from connector.token_endpoint import OAuthApp
-from connector.vault import MasterKey, Vault
 from tests.clocks import ManualClock
-
-VAULT = Vault([MasterKey("test", bytes(range(32)))])
+from tests.vaults import VAULT
 
 Misbehaviour = Callable[[Request], Awaitable[Response]]
 

@@ -27,9 +27,9 @@ from connector.cli.common import (
 )
 from connector.destinations.targets import CheckedTransport, RefusedTarget
 from connector.errors import ConfigurationError, ConnectorError, ExitCode
+from connector.master_keys import generate_key_file
 from connector.network import describe
 from connector.runtime import Runtime
-from connector.vault import generate_key_file
 
 REACH_S = 10.0
 

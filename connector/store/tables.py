@@ -39,12 +39,13 @@ class Base(SQLModel):
     metadata: ClassVar[MetaData] = MetaData()
 
 
-class Meta(Base, table=True):
-    """Small facts about the database itself, such as the canary that tells a wrong key from a corrupt row."""
+class DataKeyRow(Base, table=True):
+    """A key under which values of one connection are encrypted, itself under a master key; connection 0: the canary."""
 
-    __tablename__ = "meta"
-    name: str = Field(primary_key=True)
-    value: str
+    __tablename__ = "data_key"
+    connection_id: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    key_ct: str
 
 
 class ConnectionRow(Base, table=True):

@@ -8,20 +8,17 @@ import sqlalchemy as sa
 
 from connector.secrets import Secret
 from connector.store.engine import Store
-from connector.store.tables import Meta, TokenRow
+from connector.store.tables import TokenRow
 from connector.vault import Place, Vault
 
 LINKED = "linked"
 NEEDS_REAUTH = "needs_reauth"
 
-_CANARY = "vault_canary"
-
 # A grant without an access token is an answer gone half wrong: asking again at once would go in circles.
 _PAUSE = timedelta(minutes=1)
 
-# SQLModel types __table__ loosely; these are the tables themselves.
+# SQLModel types __table__ loosely; this is the table itself.
 _token = cast("sa.Table", TokenRow.__table__)  # type: ignore[attr-defined]
-_meta = cast("sa.Table", Meta.__table__)  # type: ignore[attr-defined]
 
 
 class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,21 +69,6 @@ class TokenStore:
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store = store
         self._vault = vault
-
-    def check_key(self) -> None:
-        """Prove that the master key is the database's own; the first call on a new database leaves the canary.
-
-        Raises:
-            ConfigurationError: the key is another one.
-        """
-        with self._store.read() as connection:
-            canary = connection.scalar(sa.select(_meta.c.value).where(_meta.c.name == _CANARY))
-        if canary is None:
-            with self._store.write() as connection:
-                written = self._store.insert(_meta).values(name=_CANARY, value=self._vault.canary())
-                connection.execute(written.on_conflict_do_nothing())
-                canary = connection.scalar(sa.select(_meta.c.value).where(_meta.c.name == _CANARY))
-        self._vault.check_canary(canary or "")
 
     def get(self, connection_id: int) -> StoredToken | None:
         """The stored token, or None when the connection was never linked.

@@ -10,12 +10,11 @@ from connector.store import connections, feeds, quarantine
 from connector.store.connections import Lease, Linked, LostLease
 from connector.store.engine import Store
 from connector.store.feeds import FeedState
-from connector.vault import MasterKey, Vault
+from tests.vaults import VAULT
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 TTL = timedelta(minutes=2)
 SECOND = timedelta(seconds=1)
-VAULT = Vault([MasterKey("k1", bytes(32))])
 
 
 def register(store: Store, name: str = "acme", administration: str = "1", destination: str = "d") -> Linked:

@@ -14,9 +14,9 @@ from connector.rehearsal import LARGEST, Rehearsal, rehearse
 from connector.store import connections
 from connector.store.engine import Store
 from connector.store.tables import Base
-from connector.vault import MasterKey, Vault
 from tests.clocks import ManualClock
 from tests.memory_package import ADMINISTRATION, MemoryAdapter, MemoryBooks, memory_package
+from tests.vaults import VAULT
 
 CLOCK = ManualClock()
 
@@ -38,7 +38,7 @@ async def sync(store: Store, books: MemoryBooks) -> CycleReport:
     mapping: Any = SimpleNamespace(digest="mapping-1")
     cycle = Cycle(
         store=store,
-        vault=Vault([MasterKey("k1", bytes(32))]),
+        vault=VAULT,
         clock=CLOCK,
         package=memory_package(adapter),
         adapter=adapter,

@@ -1,32 +1,48 @@
-"""Encryption at rest: bound to its place, precise about keys. D numbers: the fault catalogue."""
+"""Encryption at rest: an envelope, bound to its place, precise about keys. D numbers: the fault catalogue."""
 
-import os
-import stat
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from connector.errors import ConfigurationError
+from connector.master_keys import Keyring, MasterKey
+from connector.store.data_keys import StoredDataKeys
 from connector.store.engine import Store
-from connector.store.tokens import TokenStore
-from connector.vault import CREDENTIAL, VARIABLE, MasterKey, Place, Undecipherable, Vault, generate_key_file, load_keys
+from connector.vault import Place, Undecipherable, Vault, Wrapped
 
 OLD, NEW = MasterKey("old", bytes(32)), MasterKey("new", bytes(range(32)))
 PLACE = Place("token", 7, "refresh")
 
 # Few values, so that two places often differ in one part only; and joined parts that read the same.
 words = st.sampled_from(["token", "meta", "a", 'a", 1, "b', "|", ""])
-places = st.builds(Place, words, st.integers(0, 2), words)
+places = st.builds(Place, words, st.integers(1, 3), words)
+
+
+class Shelf(dict[tuple[int, int], Wrapped]):
+    """Data keys in memory; the first of two with one number stays."""
+
+    def newest(self, connection_id: int) -> Wrapped | None:
+        return max((one for one in self.values() if one.connection_id == connection_id), default=None)
+
+    def get(self, connection_id: int, number: int = 1) -> Wrapped | None:  # type: ignore[override]  # not a dict's
+        return super().get((connection_id, number))
+
+    def add(self, wrapped: Wrapped) -> None:
+        self.setdefault((wrapped.connection_id, wrapped.number), wrapped)
+
+
+def vault(keys: Sequence[MasterKey] = (NEW,), shelf: Shelf | None = None) -> Vault:
+    return Vault(Keyring(lambda: keys), Shelf() if shelf is None else shelf)
 
 
 @given(text=st.text(), place=places)
 def test_what_goes_in_comes_out(text: str, place: Place) -> None:
-    vault = Vault([NEW, OLD])
-    stored = vault.encrypt(text, place)
-    assert vault.decrypt(stored, place) == text
-    assert stored.startswith("v1.new.")
+    ours = vault()
+    stored = ours.encrypt(text, place)
+    assert ours.decrypt(stored, place) == text
+    assert stored.startswith("v1.d1.")
     assert len(stored.split(".")) == 4
 
 
@@ -34,122 +50,131 @@ def test_what_goes_in_comes_out(text: str, place: Place) -> None:
 def test_a_ciphertext_is_worthless_in_another_place(text: str, here: Place, there: Place) -> None:
     """D14."""
     assume(here != there)
-    vault = Vault([NEW])
+    ours = vault()
+    ours.prepare([here.connection_id, there.connection_id])
     with pytest.raises(Undecipherable, match="copied from another row"):
-        vault.decrypt(vault.encrypt(text, here), there)
+        ours.decrypt(ours.encrypt(text, here), there)
 
 
 @given(data=st.data())
 def test_a_changed_ciphertext_never_decrypts(data: st.DataObject) -> None:
-    """D14: bit flips, truncation, swapped parts."""
-    vault = Vault([NEW])
-    stored = vault.encrypt("secret", PLACE)
-    position = data.draw(st.integers(0, len(stored) - 1))
+    """D14: bit flips, truncation, swapped parts; of a value, and of the data key it needs."""
+    shelf = Shelf()
+    stored = vault([NEW], shelf).encrypt("secret", PLACE)
+    wrapped = shelf[7, 1]
+    of_key = data.draw(st.booleans())
+    right = wrapped.key_ct if of_key else stored
+    position = data.draw(st.integers(0, len(right) - 1))
     changed = data.draw(
-        st.sampled_from([stored[:position], stored + ".x", stored + "A"])
-        | st.characters(codec="ascii").map(lambda c: stored[:position] + c + stored[position + 1 :])
+        st.sampled_from([right[:position], right + ".x", right + "A"])
+        | st.characters(codec="ascii").map(lambda c: right[:position] + c + right[position + 1 :])
     )
-    assume(changed != stored)
+    assume(changed != right)
+    if of_key:
+        shelf[7, 1] = wrapped._replace(key_ct=changed)
     try:
-        plain = vault.decrypt(changed, PLACE)
+        plain = vault([NEW], shelf).decrypt(stored if of_key else changed, PLACE)
     except (Undecipherable, ConfigurationError):
         return
     # The last character of unpadded base64 has bits that mean nothing.
     assert plain == "secret"
-    assert changed[:-1] == stored[:-1] or changed.split(".")[3] == stored.split(".")[3]
+    assert changed[:-1] == right[:-1] or changed.split(".")[3] == right.split(".")[3]
+
+
+def test_a_data_key_is_worthless_for_another_connection() -> None:
+    shelf = Shelf()
+    ours = vault([NEW], shelf)
+    ours.prepare([7, 8])
+    stored = ours.encrypt("secret", PLACE)
+    shelf[8, 1] = shelf[7, 1]._replace(connection_id=8)
+    with pytest.raises(Undecipherable, match="copied from another row") as raised:
+        vault([NEW], shelf).decrypt(stored, Place("token", 8, "refresh"))
+    assert raised.value.where == "data_key.d1 of connection 8"
 
 
 def test_equal_texts_are_stored_differently() -> None:
-    vault = Vault([NEW])
-    assert vault.encrypt("secret", PLACE) != vault.encrypt("secret", PLACE)
+    ours = vault()
+    assert ours.encrypt("secret", PLACE) != ours.encrypt("secret", PLACE)
 
 
-def test_the_first_key_encrypts_and_all_decrypt() -> None:
-    stored = Vault([OLD]).encrypt("secret", PLACE)
-    both = Vault([NEW, OLD])
+def test_the_first_master_key_wraps_and_all_unwrap() -> None:
+    shelf = Shelf()
+    stored = vault([OLD], shelf).encrypt("secret", PLACE)
+    both = vault([NEW, OLD], shelf)
     assert both.decrypt(stored, PLACE) == "secret"
-    assert not both.is_current(stored)
-    assert both.is_current(both.encrypt("secret", PLACE))
+    rewrapped = both.rewrapped(shelf[7, 1])
+    assert rewrapped is not None
+    assert (shelf[7, 1].master, rewrapped.master) == ("old", "new")
+    assert both.rewrapped(rewrapped) is None
+    assert vault([NEW], Shelf({(7, 1): rewrapped})).decrypt(stored, PLACE) == "secret"
 
 
-def test_a_missing_key_is_named_and_is_not_corruption() -> None:
+def test_a_master_key_that_is_not_there_is_named_and_is_not_corruption() -> None:
+    shelf = Shelf()
+    stored = vault([OLD], shelf).encrypt("secret", PLACE)
     with pytest.raises(ConfigurationError, match=r"master key old.*not configured"):
-        Vault([NEW]).decrypt(Vault([OLD]).encrypt("secret", PLACE), PLACE)
+        vault([NEW], shelf).decrypt(stored, PLACE)
+
+
+def test_a_data_key_that_is_not_there_is_said() -> None:
+    stored = vault().encrypt("secret", PLACE)
+    with pytest.raises(Undecipherable, match="no data key any more"):
+        vault().decrypt(stored, PLACE)
+
+
+def test_a_new_data_key_encrypts_and_the_old_one_still_decrypts() -> None:
+    shelf = Shelf()
+    ours = vault([NEW], shelf)
+    before = ours.encrypt("secret", PLACE)
+    ours.renew(7)
+    after = ours.encrypt("secret", PLACE)
+    assert (before.split(".")[1], after.split(".")[1]) == ("d1", "d2")
+    assert (ours.is_current(before, PLACE), ours.is_current(after, PLACE)) == (False, True)
+    for each in (ours, vault([NEW], shelf)):
+        assert [each.decrypt(stored, PLACE) for stored in (before, after)] == ["secret", "secret"]
+
+
+def test_one_bad_data_key_does_not_keep_the_others_from_being_prepared() -> None:
+    shelf = Shelf()
+    vault([NEW], shelf).prepare([7])
+    shelf[7, 1] = shelf[7, 1]._replace(key_ct="v1.new.AAAA.AAAA")
+    ours = vault([NEW], shelf)
+    ours.prepare([7, 8])
+    assert ours.encrypt("secret", Place("token", 8, "access"))
+    with pytest.raises(Undecipherable):
+        ours.encrypt("secret", PLACE)
+    assert shelf[7, 1].key_ct == "v1.new.AAAA.AAAA", "it may be restored from a backup"
+
+
+def test_two_processes_that_need_the_first_data_key_get_the_same(store: Store) -> None:
+    one, other = (Vault(Keyring(lambda: [NEW]), StoredDataKeys(store)) for _ in range(2))
+    assert StoredDataKeys(store).newest(7) is None
+    stored = one.encrypt("secret", PLACE)
+    assert other.decrypt(stored, PLACE) == "secret"
+    assert other.decrypt(other.encrypt("secret", PLACE), PLACE) == "secret"
+    # The slower one made its key before it saw that there is one.
+    late = StoredDataKeys(store)
+    late.add(Wrapped(7, 1, "v1.new.AAAA.AAAA"))
+    assert Vault(Keyring(lambda: [NEW]), late).decrypt(stored, PLACE) == "secret"
+
+
+def test_a_value_can_be_encrypted_inside_a_transaction(store: Store) -> None:
+    ours = Vault(Keyring(lambda: [NEW]), StoredDataKeys(store))
+    ours.prepare([7])
+    with store.write():
+        assert ours.encrypt("secret", PLACE)
 
 
 def test_the_canary_tells_a_wrong_key_from_a_corrupt_row(store: Store) -> None:
     """D13: the same name, another key."""
-    right = TokenStore(store, Vault([OLD]))
-    right.check_key()
-    right.check_key()
+
+    def check(*keys: MasterKey) -> None:
+        Vault(Keyring(lambda: keys), StoredDataKeys(store)).check_key()
+
+    check(OLD)
+    check(OLD)
     with pytest.raises(ConfigurationError, match="not the one this database was written with"):
-        TokenStore(store, Vault([MasterKey("old", NEW.key)])).check_key()
+        check(MasterKey("old", NEW.key))
     with pytest.raises(ConfigurationError, match="master key old, which is not configured"):
-        TokenStore(store, Vault([NEW])).check_key()
-    TokenStore(store, Vault([NEW, OLD])).check_key()
-
-
-def test_a_generated_key_file_is_private_and_loads(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    generate_key_file(file)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    (key,) = load_keys(file, {})
-    assert len(key.key) == 32
-    assert str(key.key) not in repr(key)
-    with pytest.raises(ConfigurationError, match="exists already"):
-        generate_key_file(file)
-    assert load_keys(file, {}) == [key]
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
-def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """D13."""
-    file = tmp_path / "key"
-    generate_key_file(file)
-    file.chmod(mode)
-    with pytest.raises(ConfigurationError) as raised:
-        load_keys(file, {})
-    assert f"{mode:04o}" in raised.value.what
-    assert raised.value.where == str(file)
-    assert raised.value.fix == f"chmod 600 {file}"
-
-
-def test_the_sources_are_tried_in_order(tmp_path: Path) -> None:
-    def line(name: str) -> str:
-        generate_key_file(tmp_path / name)
-        return (tmp_path / name).read_text()
-
-    in_file, in_variable, in_credential = line("a"), line("b"), line("c")
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / CREDENTIAL).write_text(in_credential)
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"), VARIABLE: in_variable}
-    assert load_keys(tmp_path / "a", environ)[0].kid == in_credential.split()[0]
-    del environ["CREDENTIALS_DIRECTORY"]
-    assert load_keys(tmp_path / "a", environ)[0].kid == in_file.split()[0]
-    assert load_keys(None, environ)[0].kid == in_variable.split()[0]
-    assert VARIABLE not in environ
-    with pytest.raises(ConfigurationError, match="there is no master key"):
-        load_keys(None, environ)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "# only a comment", "k1", "k1 c2hvcnQ", f"k1 {'A' * 43}\nk1 {'A' * 43}", "k.1 " + "A" * 43]
-)
-def test_a_malformed_key_file_says_so_without_showing_it(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "key"
-    file.write_text(text)
-    file.chmod(0o600)
-    with pytest.raises(ConfigurationError) as raised:
-        load_keys(file, {})
-    assert "A" * 43 not in str(raised.value)
-    assert raised.value.fix
-
-
-def test_an_unreadable_key_file_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_keys(tmp_path / "missing", {})
-    binary = tmp_path / "binary"
-    binary.write_bytes(os.urandom(64) + b"\xff\xfe")
-    binary.chmod(0o600)
-    with pytest.raises(ConfigurationError, match="not a text file"):
-        load_keys(binary, {})
+        check(NEW)
+    check(NEW, OLD)

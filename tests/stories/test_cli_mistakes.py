@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from connector import mirror
 from connector.errors import ExitCode
+from connector.master_keys import generate_key_file
 from connector.store.tables import Base
-from connector.vault import generate_key_file
 from tests.desk import Desk, Done, Servers
 from tests.nursery import RUN_AS
 

@@ -179,11 +179,11 @@ def test_what_is_wrong_with_one_client_does_not_stop_the_others(desk: Desk, arou
 
 def test_an_unusable_database_shows_in_readiness(desk: Desk) -> None:
     with running(desk), contextlib.closing(sqlite3.connect(desk.folder / "connector.db")) as database:
-        database.execute("ALTER TABLE meta RENAME TO elsewhere")
+        database.execute("ALTER TABLE data_key RENAME TO elsewhere")
         answer = get(desk, "/readyz")
         assert (answer.status_code, "not ready: the database cannot be used" in answer.text) == (503, True)
         assert get(desk, "/healthz").status_code == 200
-        database.execute("ALTER TABLE elsewhere RENAME TO meta")
+        database.execute("ALTER TABLE elsewhere RENAME TO data_key")
         assert get(desk, "/readyz").status_code == 200
 
 

@@ -25,6 +25,7 @@ from connector.adapter import packages
 from connector.clock import Clock
 from connector.cycle import Progress
 from connector.delivery import Deliverer, DeliveryReport
+from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.receiver import Receiver
 from connector.runtime import Runtime
@@ -32,7 +33,6 @@ from connector.store import backlog, connections, destinations
 from connector.store.engine import Store, open_store
 from connector.store.tables import Base
 from connector.store.tokens import NEEDS_REAUTH
-from connector.vault import generate_key_file
 from tests.clocks import ManualClock
 from tests.servers import serve
 

@@ -100,6 +100,13 @@ def upgrade() -> None:
     )
     op.create_index("customer_group", "customer", ["connection_id", "group_key"], unique=False)
     op.create_table(
+        "data_key",
+        sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("key_ct", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("connection_id", "number"),
+    )
+    op.create_table(
         "destination",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
@@ -136,12 +143,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("connection_id", "external_id"),
     )
     op.create_index("invoice_group", "invoice", ["connection_id", "group_key"], unique=False)
-    op.create_table(
-        "meta",
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("value", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
     op.create_table(
         "outbox",
         sa.Column("id", BIG, nullable=False),
