@@ -28,6 +28,7 @@ NAMES: Final = frozenset(
         "page.in_tx",
         "records.after_commit",
         "records.in_tx",
+        "rekey.mid",
         "sweep.mid",
         "token.after_commit",
         "token.after_http",

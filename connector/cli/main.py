@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from connector.cli import insight, linking, mappings, play, resending, setup, syncing
+from connector.cli import insight, linking, mappings, play, resending, secrets, setup, syncing
 from connector.cli.common import set_up_logging
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command("simulate")(play.simulate)
 app.command("receiver")(play.receiver)
 app.command("demo")(play.demo)
 app.add_typer(mappings.app, name="mapping")
+app.add_typer(secrets.app, name="secrets")
 
 
 def main() -> None:

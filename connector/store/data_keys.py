@@ -1,14 +1,18 @@
 """Wrapped data keys, in the database: rows are added and wrapped anew, never deleted."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from connector.store.engine import Store
 from connector.store.tables import DataKeyRow
-from connector.vault import Wrapped
+from connector.vault import NOBODY, Wrapped
 
 TABLE: sa.Table = DataKeyRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 
 _KEY = (TABLE.c.connection_id, TABLE.c.number)
+_LAST = 2**31 - 1
 
 
 class StoredDataKeys:
@@ -28,13 +32,22 @@ class StoredDataKeys:
         with self._store.write() as connection:
             connection.execute(insert.on_conflict_do_nothing())
 
-    def portion(self, after: tuple[int, int], limit: int) -> list[Wrapped]:
-        """The next ones in the order of connection and number."""
-        statement = _select().where(sa.tuple_(*_KEY) > after).order_by(*_KEY).limit(limit)
-        with self._store.read() as connection:
-            return [Wrapped(*row) for row in connection.execute(statement)]
+    def portions(self, size: int) -> Iterator[list[Wrapped]]:
+        """All of them, `size` at a time; the canary comes last, so that it changes after everything else has."""
+        after = (NOBODY, _LAST)
+        while True:
+            statement = _select().where(sa.tuple_(*_KEY) > after).order_by(*_KEY).limit(size)
+            with self._store.read() as connection:
+                found = [Wrapped._make(row) for row in connection.execute(statement)]
+            if not found:
+                break
+            yield found
+            after = (found[-1].connection_id, found[-1].number)
+        canary = self.newest(NOBODY)
+        if canary is not None:
+            yield [canary]
 
-    def replace(self, pairs: list[tuple[Wrapped, Wrapped]]) -> int:
+    def replace(self, pairs: Sequence[tuple[Wrapped, Wrapped]]) -> int:
         """Old ones by new ones, in one transaction; says how many were still the old ones."""
         count = 0
         with self._store.write() as connection:
@@ -43,13 +56,13 @@ class StoredDataKeys:
                 count += connection.execute(sa.update(TABLE).where(same).values(key_ct=new.key_ct)).rowcount
         return count
 
-    def _one(self, statement: sa.Select[tuple[int, int, str]]) -> Wrapped | None:
+    def _one(self, statement: sa.Select[Any]) -> Wrapped | None:
         with self._store.read() as connection:
             row = connection.execute(statement.limit(1)).one_or_none()
-        return None if row is None else Wrapped(*row)
+        return None if row is None else Wrapped._make(row)
 
 
-def _select() -> sa.Select[tuple[int, int, str]]:
+def _select() -> sa.Select[Any]:
     return sa.select(*(TABLE.c[name] for name in Wrapped._fields))
 
 
