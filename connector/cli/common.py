@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
 
@@ -64,6 +65,10 @@ def table(*columns: str, right: Collection[str] = ()) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold", justify="right" if column in right else "left")
     return made
+
+
+def moment(instant: datetime | None) -> str:
+    return "-" if instant is None else f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 def plain(text: object) -> str:

@@ -1,6 +1,5 @@
 """`status`, `events` and `replay`: how things stand, what waits, and sending it again."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,12 +8,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from connector import standing
 from connector.cli.common import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
     NamesArgument,
     errors_explained,
+    moment,
     open_runtime,
     out,
     plain,
@@ -23,7 +24,7 @@ from connector.cli.common import (
 )
 from connector.errors import ConfigurationError
 from connector.runtime import Runtime
-from connector.store import backlog, connections, destinations, quarantine, records
+from connector.store import backlog, connections, destinations
 from connector.store.backlog import Listed
 from connector.store.destinations import Attempt
 from connector.typed_toml import suggest
@@ -34,9 +35,10 @@ def status(names: NamesArgument = None, config_path: ConfigOption = DEFAULT_CONF
     with errors_explained():
         runtime = open_runtime(config_path)
         try:
+            selected = runtime.settings.select(names or [])
             shown = {
-                "connections": [_connection(runtime, one.name) for one in runtime.settings.select(names or [])],
-                "destinations": [_destination(runtime, name) for name in runtime.settings.destinations],
+                "connections": [standing.of_connection(runtime, one.name) for one in selected],
+                "destinations": [standing.of_destination(runtime, name) for name in runtime.settings.destinations],
             }
         finally:
             runtime.store.close()
@@ -44,45 +46,6 @@ def status(names: NamesArgument = None, config_path: ConfigOption = DEFAULT_CONF
             print_json(shown)
         else:
             _print_status(shown)
-
-
-def _connection(runtime: Runtime, name: str) -> dict[str, Any]:
-    linked = connections.find(runtime.store, name)
-    token = runtime.token_store.get(linked.id)
-    figures = records.figures(runtime.store, linked.id)
-    return {
-        "name": name,
-        "package": linked.package,
-        "administration": linked.administration,
-        "title": linked.title,
-        "linked": linked.linked_at is not None and token is not None and token.status == "linked",
-        "outcome": linked.outcome or "not synced yet",
-        "reason": linked.reason,
-        "last_success_at": linked.last_success_at,
-        "next_due_at": linked.next_due_at if linked.linked_at else None,
-        "customers": figures.customers,
-        "invoices": figures.invoices,
-        "open_invoices": figures.open_invoices,
-        "payments": figures.payments,
-        "open": figures.open,
-        "unallocated": figures.unallocated,
-        "quarantined": quarantine.newest(runtime.store, linked.id, 0).count,
-    }
-
-
-def _destination(runtime: Runtime, name: str) -> dict[str, Any]:
-    with runtime.store.read() as connection:
-        health = destinations.health(connection, name)
-    waiting: Counter[str] = Counter()
-    for count in backlog.counts(runtime.store):
-        if count.destination == name:
-            waiting[count.state] += count.events
-    return {
-        "name": name,
-        "state": "paused" if health.paused else "failing" if health.failures else "ok",
-        "reason": health.reason,
-        "events": dict(waiting),
-    }
 
 
 def _print_status(shown: dict[str, list[dict[str, Any]]]) -> None:
@@ -94,8 +57,8 @@ def _print_status(shown: dict[str, list[dict[str, Any]]]) -> None:
             plain(f"{one['administration']} {one['title']}"),
             "yes" if one["linked"] else "no",
             one["outcome"],
-            _time(one["last_success_at"]),
-            _time(one["next_due_at"]),
+            moment(one["last_success_at"]),
+            moment(one["next_due_at"]),
             str(one["customers"]),
             f"{one['open_invoices']} of {one['invoices']}",
             ", ".join(f"{amount} {currency}" for currency, amount in one["open"].items() if amount) or "-",
@@ -109,10 +72,6 @@ def _print_status(shown: dict[str, list[dict[str, Any]]]) -> None:
         counts = ", ".join(f"{count} {state}" for state, count in one["events"].items()) or "nothing waits"
         reason = f"; {plain(one['reason'])}" if one["reason"] else ""
         out.print(f"destination {one['name']}: {one['state']}; {counts}{reason}")
-
-
-def _time(instant: datetime | None) -> str:
-    return "-" if instant is None else f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 class Kind(StrEnum):
@@ -206,7 +165,7 @@ def _show_attempts(attempts: Sequence[Attempt], *, json: bool) -> None:
     made = table("destination", "started", "ms", "events", "answer", "outcome", "reason", right=("ms", "events"))
     for one in attempts:
         status = "-" if one.status is None else str(one.status)
-        row = (one.destination, _time(one.started_at), str(one.duration_ms), str(one.events), status, one.outcome)
+        row = (one.destination, moment(one.started_at), str(one.duration_ms), str(one.events), status, one.outcome)
         made.add_row(*row, plain(one.reason))
     out.print(made)
 
@@ -222,7 +181,7 @@ def _show_events(listed: Sequence[Listed], names: dict[int, str], kind: Kind, *,
     for one in listed:
         entity = plain(f"{one.entity}/{one.external_id}")
         row = (one.event_id, names[one.connection_id], one.type, entity, str(one.entity_version))
-        made.add_row(*row, _time(one.created_at), one.state, str(one.attempts), plain(one.reason))
+        made.add_row(*row, moment(one.created_at), one.state, str(one.attempts), plain(one.reason))
     out.print(made)
 
 
