@@ -233,6 +233,8 @@ class OAuth:
     """Refresh when less than this of the access token's life is left."""
     refresh_token_days: int | None = None
     """How long an unused refresh token lives."""
+    token_calls_per_day: int | None = None
+    """How many requests the token endpoint takes for one sign-in on a UTC day."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import msgspec
+import sqlalchemy as sa
 
-from connector import freshness
+from connector import alerts, freshness
 from connector.adapter import Adapter, Assembler, BankJournal, Identity, LedgerTotal, Package, References
 from connector.assembly import Tally
 from connector.clock import Clock
 from connector.domain import events, signals
 from connector.domain.money import ZERO, from_minor
 from connector.domain.signals import SIGNALS, ControlTotal, Freshness, Receipts
-from connector.errors import ConnectorError, Held, NeedsReconnect
-from connector.store import connections, feeds, groups, outbox, quarantine, records, rows
+from connector.errors import AuthRevoked, ConnectorError, Held, NeedsReconnect
+from connector.store import connections, feeds, groups, outbox, quarantine, records, rows, tokens
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
 from connector.store.feeds import FeedState
@@ -66,19 +67,27 @@ class Closer:
         if isinstance(error, Held):
             payload: msgspec.Struct = signals.SyncHeld(run_id=self.run_id, reason=error.what, fix=error.fix)
             self._append([self._signal(events.SYNC_HELD, payload, now, barrier=False)], now)
-        elif isinstance(error, NeedsReconnect) and self._is_news:
-            payload = signals.ReauthRequired(
-                package=self.connection.package,
-                administration=self.connection.administration,
-                reason=error.what,
-                since=now,
-            )
-            self._append([self._signal(events.REAUTH_REQUIRED, payload, now, barrier=False)], now)
+        elif isinstance(error, NeedsReconnect) and self.connection.linked_at is not None:
+            self._needs_person(error, now)
 
-    @property
-    def _is_news(self) -> bool:
-        """Whether the destination thinks that the connection is linked."""
-        return self.connection.linked_at is not None and self.connection.outcome != "needs_reconnect"
+    def _needs_person(self, error: NeedsReconnect, now: datetime) -> None:
+        """No call is made any more once the package has refused a grant for good, or the newest token of it.
+
+        Unless somebody signed in while this cycle ran: then it was the old sign-in that was refused.
+        """
+        with self.store.write() as connection:
+            connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
+            sign_in = tokens.sign_in(connection, self.connection.id)
+            if sign_in is not None and sign_in.signed_in_at > self.started_at:
+                return
+            if sign_in is not None and sign_in.status == tokens.LINKED and isinstance(error, AuthRevoked):
+                tokens.refuse(connection, sign_in, error.what)
+            linked = connections.get(connection, self.connection.id)
+            if linked.alerted == alerts.NEEDS_PERSON:
+                return
+            alert = alerts.Alert(connection=linked, percent=alerts.NEEDS_PERSON, now=now, reason=error.what)
+            alert.write(connection)
+        alert.log()
 
     def _close(self, assembler: Assembler, ledger: LedgerTotal | None, tally: Tally) -> Closing:
         now = self.clock.now()
@@ -110,6 +119,8 @@ class Closer:
     def _append(self, new_events: Sequence[outbox.NewEvent], now: datetime) -> None:
         with self.store.write() as connection:
             connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
+            if new_events[-1].type == events.SYNC_COMPLETED:
+                self._came_through(connection, now)
             outbox.append(
                 connection,
                 connection_id=self.connection.id,
@@ -118,8 +129,13 @@ class Closer:
                 events=new_events,
                 now=now,
             )
-            if not self.connection.initial_done and new_events[-1].type == events.SYNC_COMPLETED:
-                connections.initial_load_done(connection, self.connection.id)
+
+    def _came_through(self, connection: sa.Connection, now: datetime) -> None:
+        """The first time, and the first time after a person seemed to be needed, are news; barriers come after it."""
+        if not self.connection.initial_done:
+            connections.initial_load_done(connection, self.connection.id)
+        if self.connection.alerted == alerts.NEEDS_PERSON:
+            alerts.restore(connection, self.connection, now)
 
     def _freshness(
         self, assembler: Assembler, ledger: LedgerTotal | None, quarantined: int, now: datetime

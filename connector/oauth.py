@@ -7,8 +7,7 @@ the package's rotation and our commit: it is noticed, tried once more, and ends 
 
 import asyncio
 import secrets
-import zlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 import structlog
@@ -22,10 +21,14 @@ from connector.store.spill import Spill
 from connector.store.tokens import NEEDS_REAUTH, SealedGrant, StoredToken, TokenStore
 from connector.token_endpoint import Granted, NotSpent, OAuthApp, Refused, TokenEndpoint, Unknown
 
-LEASE: Final = timedelta(seconds=90)
-"""Longer than a token request may take."""
+LEASE: Final = timedelta(seconds=150)
+"""Longer than a token request and the commit of its answer may take."""
+
+RESERVE: Final = 0.1
+"""The share of the package's token requests a day that is left to people who sign in."""
 
 _POLL_S: Final = 0.25
+_LONGEST_POLL_S: Final = 4.0
 _PATIENCE_S: Final = 30.0
 _SECOND_LOOK_S: Final = 5.0
 _SLACK_S: Final = 30.0
@@ -79,16 +82,23 @@ class TokenManager:
         return access
 
     async def keep_alive(self) -> bool:
-        """Use the refresh token once a third of its life is gone, so that an idle connection does not die.
+        """Use a refresh token that nobody used for long (`SignIn.keep_alive_at`), so that it does not die.
 
-        True when it was used. For a daily job.
+        True when it was used, whatever for. Raises what `access_token` raises.
         """
-        days = self._oauth.refresh_token_days
         token = await asyncio.to_thread(self._read)
-        if days is None or self._clock.now() - token.refreshed_at < timedelta(days=days) / 3:
+        if token.keep_alive_at is None or self._clock.now() < token.keep_alive_at:
             return False
         await self.access_token()
         return True
+
+    async def recover(self) -> None:
+        """Store what could not be stored earlier, if there is anything.
+
+        Raises:
+            StoreUnavailable: the database still does not take it; it stays where it is.
+        """
+        await asyncio.to_thread(self._restore)
 
     async def settle(self) -> None:
         """Wait for a request under way: call it before the program ends."""
@@ -97,12 +107,7 @@ class TokenManager:
 
     def _read(self) -> StoredToken:
         """The stored token, after every grant that could not be stored earlier."""
-        unsaved = self._unsaved
-        for sealed in (*([unsaved] if unsaved else []), *self._spill.read(self._connection_id)):
-            self._tokens.replace(sealed)
-            self._spill.remove(sealed)
-        if self._unsaved is unsaved:
-            self._unsaved = None
+        self._restore()
         token = self._tokens.get(self._connection_id)
         if token is None:
             raise NeedsReconnect("the connection is not linked yet", where=self._name, fix=_RECONNECT)
@@ -112,11 +117,19 @@ class TokenManager:
             )
         return token
 
+    def _restore(self) -> None:
+        unsaved = self._unsaved
+        for sealed in (*([unsaved] if unsaved else []), *self._spill.read(self._connection_id)):
+            self._tokens.replace(sealed)
+            self._spill.remove(sealed)
+        if self._unsaved is unsaved:
+            self._unsaved = None
+
     def _due(self, token: StoredToken, refused: str | None) -> bool:
         if token.access.reveal() == refused:
             return True
         # Connections spread their refreshes by up to a fifth; the same token always gives the same moment.
-        spread = 0.8 + 0.4 * zlib.crc32(f"{token.connection_id}:{token.generation}".encode()) / 2**32
+        spread = 0.8 + 0.4 * token.share
         margin = timedelta(seconds=min(self._oauth.refresh_margin_s * spread, _life_s(token) / 2))
         due_at = min(max(token.expires_at - margin, self._opens_at(token)), _usable_until(token))
         return self._clock.now() >= due_at
@@ -125,9 +138,14 @@ class TokenManager:
         """When the package allows the next refresh; a request of unknown outcome may have been a grant."""
         granted_at = max(token.refreshed_at, token.intent_at or token.refreshed_at)
         opens_at = granted_at + timedelta(seconds=self._oauth.refresh_not_before_s)
+        a_day = self._oauth.token_calls_per_day
+        if a_day is not None and token.calls >= a_day * (1 - RESERVE):
+            next_day = datetime.combine(token.calls_on + timedelta(days=1), time(), UTC)
+            opens_at = max(opens_at, next_day)
         return max(opens_at, token.retry_at or opens_at)
 
     async def _renew(self, refused: str | None) -> Secret:
+        poll_s = _POLL_S
         while True:
             token = await asyncio.to_thread(self._read)
             if not self._due(token, refused):
@@ -135,17 +153,21 @@ class TokenManager:
             outcome = await self._advance(token)
             if isinstance(outcome, Secret):
                 return outcome
-            if outcome and token.access.reveal() != refused and self._clock.now() < _usable_until(token):
+            if outcome != 0 and token.access.reveal() != refused and self._clock.now() < _usable_until(token):
                 return token.access
             if isinstance(outcome, ConnectorError):
                 raise outcome
-            await self._clock.sleep(outcome)
+            await self._clock.sleep(poll_s if outcome is None else outcome)
+            poll_s = min(poll_s * 2, _LONGEST_POLL_S)
 
-    async def _advance(self, token: StoredToken) -> Secret | ConnectorError | float:
-        """The new access token, or why there is none, or the seconds after which to look again."""
+    async def _advance(self, token: StoredToken) -> Secret | ConnectorError | float | None:
+        """The new access token, or why there is none, or the seconds after which to look again.
+
+        None: somebody else is at it.
+        """
         now = self._clock.now()
         if token.lease_until is not None and token.lease_until > now:
-            return _POLL_S
+            return None
         opens_at = self._opens_at(token)
         if opens_at > now:
             wait_s = (opens_at - now).total_seconds()
@@ -153,7 +175,7 @@ class TokenManager:
         owner = secrets.token_hex(8)
         failpoint("token.before_intent")
         if not await asyncio.to_thread(self._tokens.claim, token, owner, now, now + LEASE):
-            return _POLL_S
+            return None
         return await self._spend(token, owner, now)
 
     async def _spend(self, token: StoredToken, owner: str, begun_at: datetime) -> Secret | ConnectorError | float:
@@ -173,7 +195,9 @@ class TokenManager:
                 intent_at, wait_s = begun_at, 0
         backoff = max(wait_s, min(15 * 2**token.failures, 900))
         retry_at = self._clock.now() + timedelta(seconds=backoff)
-        await asyncio.to_thread(self._tokens.release, token, owner, intent_at=intent_at, retry_at=retry_at)
+        await asyncio.to_thread(
+            self._tokens.release, token, owner, intent_at=intent_at, retry_at=retry_at, reason=error.what
+        )
         _log.warning("token.refresh_failed", connection=self._name, reason=error.what, retry_at=retry_at.isoformat())
         return error
 
@@ -200,7 +224,6 @@ class TokenManager:
         """The package refused: unless another process won meanwhile, a person has to sign in."""
         await self._clock.sleep(_SECOND_LOOK_S)
         if await asyncio.to_thread(self._tokens.needs_reauth, token, reason):
-            _log.error("token.needs_reauth", connection=self._name, reason=reason)
             raise AuthRevoked(f"the package refused the stored sign-in: {reason}", where=self._name, fix=_RECONNECT)
 
     def _not_yet(self, until: datetime) -> Throttled:

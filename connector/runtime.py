@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import structlog
 
-from connector import config
+from connector import alerts, config
 from connector import mapping as mappings
 from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, Package
 from connector.authorizer import Authorizer
@@ -318,6 +318,7 @@ class Runtime:
                 events=[linked_event(linked, identity, now)],
                 now=now,
             )
+            alerts.restore(connection, linked, now)
 
 
 def compiled_mapping(package: Package, override: Path | None) -> mappings.Mapping:

@@ -31,6 +31,7 @@ _SHORTEST_GUESS_S: Final = 300
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16000}")
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _OUR_FAULT: Final = {"invalid_client", "unsupported_grant_type", "invalid_scope"}
+_PASSING: Final = {"temporarily_unavailable", "server_error", "slow_down"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +117,10 @@ class TokenEndpoint:
             return Granted(grant)
         code, text = str(body.get("error", "")), _printable(body.get("error_description", ""))
         reason = f"{_printable(code)} {text}".strip() or f"HTTP {status}"
-        if status == 429 or _too_early(answer, text):
+        if status == 429 or _too_often(answer, text):
             wait = max(_retry_after(answer), self._app.oauth.refresh_not_before_s)
             return NotSpent(self._down(f"the package wants fewer token requests: {reason}"), wait)
-        if answer.is_success or status == 408 or status >= 500:
+        if answer.is_success or status == 408 or status >= 500 or code in _PASSING:
             return Unknown(self._down(f"the token request failed and its outcome is unknown: {reason}"))
         if code in _OUR_FAULT or (code == "invalid_request" and "expired" not in text):
             return NotSpent(
@@ -172,8 +173,10 @@ def _seconds(value: object) -> int:
         return 0
 
 
-def _too_early(answer: httpx.Response, text: str) -> bool:
-    return "not expired" in text or answer.headers.get("reason", "").startswith("TooEarly")
+def _too_often(answer: httpx.Response, text: str) -> bool:
+    """Exact says so with a 400 or 401 (sheet 2.4); a limit that is reached must never pass for a refused grant."""
+    said = text.lower()
+    return "rate limit" in said or "not expired" in said or answer.headers.get("reason", "").startswith("TooEarly")
 
 
 def _retry_after(answer: httpx.Response) -> int:

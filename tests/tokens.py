@@ -107,7 +107,7 @@ def oauth_app(url: str, **rules: Any) -> OAuthApp:
     return OAuthApp(oauth=oauth, client_id="our-app", client_secret=Secret("our-app-secret"))
 
 
-def link(store: Store, now: datetime, *, name: str = "acme", life_s: int = 600) -> int:
+def link(store: Store, now: datetime, *, name: str = "acme", life_s: int = 600, refresh_days: int | None = None) -> int:
     """A connection that was linked just now; gives its id."""
     linked = connections.register(store, name=name, package="books", administration="1", destination="backend", now=now)
     grant = Grant(
@@ -115,7 +115,7 @@ def link(store: Store, now: datetime, *, name: str = "acme", life_s: int = 600) 
         refresh=Secret("refresh-token-1"),
         granted_at=now,
         expires_at=now + timedelta(seconds=life_s),
-        refresh_expires_at=None,
+        refresh_expires_at=None if refresh_days is None else now + timedelta(days=refresh_days),
     )
     TokenStore(store, VAULT).link(linked.id, grant)
     return linked.id

@@ -325,6 +325,7 @@ def oauth(options: Options) -> OAuth:
         refresh_not_before_s=570,
         refresh_margin_s=25,
         refresh_token_days=30,
+        token_calls_per_day=200,
     )
 
 

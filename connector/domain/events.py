@@ -22,7 +22,9 @@ SYNC_HELD: Final = "ar.sync.held.v1"
 QUARANTINED: Final = "ar.data.quarantined.v1"
 RECONCILED: Final = "ar.reconciliation.completed.v1"
 LINKED: Final = "ar.connection.linked.v1"
+DEGRADED: Final = "ar.connection.degraded.v1"
 REAUTH_REQUIRED: Final = "ar.connection.reauth_required.v1"
+RESTORED: Final = "ar.connection.restored.v1"
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

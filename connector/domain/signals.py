@@ -137,6 +137,17 @@ class Linked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     linked_at: Instant
 
 
+class Degraded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything still arrives, but the sign-in at the package cannot be renewed and will end unless that changes."""
+
+    package: str
+    administration: str
+    reason: str
+    percent_left: int
+    """Of the sign-in's life: 50, 25 or 10. Each is said once."""
+    ends_at: Instant
+
+
 class ReauthRequired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The package refuses us until a person signs in again; the books stand still here meanwhile."""
 
@@ -144,6 +155,16 @@ class ReauthRequired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     administration: str
     reason: str
     since: Instant
+
+
+class Restored(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was said to be degraded, or to need a person, is well again; the sync goes on where it stood."""
+
+    package: str
+    administration: str
+    restored_at: Instant
+    ends_at: Instant | None = None
+    """When the sign-in would end if nobody used it. None: it does not end by itself."""
 
 
 class Signal(NamedTuple):
@@ -160,6 +181,8 @@ SIGNALS: Final[dict[str, Signal]] = {
     events.QUARANTINED: Signal("quarantine", Quarantined),
     events.RECONCILED: Signal("reconciliation", Reconciliation),
     events.LINKED: Signal("link", Linked),
+    events.DEGRADED: Signal("degradation", Degraded),
     events.REAUTH_REQUIRED: Signal("reauthorization", ReauthRequired),
+    events.RESTORED: Signal("restoration", Restored),
 }
 """By event type. Each has an entity of its own, so that versions of different types never compete."""

@@ -45,6 +45,8 @@ class Linked(Struct, frozen=True, kw_only=True):
     outcome: str
     reason: str
     failures: int
+    alerted: int
+    """See `connector.alerts`: 100 while all is well with the sign-in, 0 when a person is needed."""
 
     @property
     def source(self) -> str:
@@ -92,6 +94,7 @@ def _add(store: Store, name: str, values: dict[str, str], now: datetime) -> None
         outcome="",
         reason="",
         failures=0,
+        alerted=100,
     )
     with store.write() as connection:
         connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
@@ -206,6 +209,17 @@ def raise_counters(connection: sa.Connection, connection_id: int, by: int) -> No
         .where(TABLE.c.id == connection_id)
         .values(sequence=TABLE.c.sequence + by, cycle=TABLE.c.cycle + by)
     )
+
+
+def alert(connection: sa.Connection, connection_id: int, *, was: int, now: int) -> int | None:
+    """Note what its destination is told of the sign-in; the version of that news, or None if somebody else told it."""
+    statement = (
+        sa.update(TABLE)
+        .where(TABLE.c.id == connection_id, TABLE.c.alerted == was)
+        .values(alerted=now, cycle=TABLE.c.cycle + 1)
+        .returning(TABLE.c.cycle)
+    )
+    return connection.execute(statement).scalar()
 
 
 def finish(

@@ -75,6 +75,8 @@ class ConnectionRow(Base, table=True):
     outcome: str = ""
     reason: str = ""
     failures: int = 0
+    alerted: int = 100
+    """How much of the sign-in's life was left, in percent, when that was last told: 100 is fine, 0 needs a person."""
 
 
 class FeedRow(Base, table=True):
@@ -298,6 +300,8 @@ class TokenRow(Base, table=True):
     __tablename__ = "token"
     connection_id: int = Field(primary_key=True, foreign_key="connection.id")
     generation: int = Field(default=0, sa_type=BigInt)
+    signed_in_at: datetime = Field(sa_type=UtcDateTime)
+    """When a person last signed in; refreshing does not change it."""
     access_ct: str
     refresh_ct: str
     expires_at: datetime = Field(sa_type=UtcDateTime)
@@ -309,8 +313,12 @@ class TokenRow(Base, table=True):
     intent_generation: int | None = Field(default=None, sa_type=BigInt)
     retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     failures: int = 0
+    calls_on: date
+    """The UTC day of which `calls` counts the requests to the token endpoint."""
+    calls: int = 0
     status: str = "linked"
     reason: str = ""
+    """Why the last request brought nothing; empty after one that did."""
 
 
 class AuthorizationRow(Base, table=True):

@@ -1,6 +1,7 @@
 """The tokens of connections: who may refresh now, and the successor that replaces exactly one generation."""
 
-from datetime import datetime, timedelta
+import zlib
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -21,23 +22,52 @@ _PAUSE = timedelta(minutes=1)
 _token = cast("sa.Table", TokenRow.__table__)  # type: ignore[attr-defined]
 
 
-class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of one connection, decrypted."""
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """How the sign-in of one connection stands: its row, without the tokens themselves."""
 
     connection_id: int
     generation: int
-    access: Secret
-    refresh: Secret
+    signed_in_at: datetime
+    """When a person last signed in."""
     expires_at: datetime
+    """Of the access token."""
     refreshed_at: datetime
     refresh_expires_at: datetime | None
-    intent_at: datetime | None
-    """When a refresh of this very generation was begun whose outcome is not known."""
+    """When the package forgets a refresh token that is not used; None if it does not."""
     lease_until: datetime | None
     retry_at: datetime | None
     failures: int
+    calls_on: date
+    calls: int
+    """Requests to the token endpoint on the UTC day `calls_on`."""
     status: str
     reason: str
+    """Why the package refused it, or why the last refresh brought nothing."""
+
+    @property
+    def keep_alive_at(self) -> datetime | None:
+        """When an unused refresh token is to be used: after a third of its life and a moment of the next day.
+
+        None when it does not die by itself, or is dead.
+        """
+        if self.refresh_expires_at is None or self.status != LINKED:
+            return None
+        third = (self.refresh_expires_at - self.refreshed_at) / 3
+        return self.refreshed_at + third + min(third, timedelta(days=1)) * self.share
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1, always the same for a generation: spreads over time what would happen at once."""
+        return zlib.crc32(f"{self.connection_id}:{self.generation}".encode()) / 2**32
+
+
+class StoredToken(SignIn, frozen=True, kw_only=True):
+    """The row of one connection, decrypted."""
+
+    access: Secret
+    refresh: Secret
+    intent_at: datetime | None
+    """When a refresh of this very generation was begun whose outcome is not known."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,19 +111,10 @@ class TokenStore:
         if row is None:
             return None
         return StoredToken(
-            connection_id=connection_id,
-            generation=row.generation,
+            **{name: getattr(row, name) for name in SignIn.__struct_fields__},
             access=Secret(self._vault.decrypt(row.access_ct, _place(connection_id, "access"))),
             refresh=Secret(self._vault.decrypt(row.refresh_ct, _place(connection_id, "refresh"))),
-            expires_at=row.expires_at,
-            refreshed_at=row.refreshed_at,
-            refresh_expires_at=row.refresh_expires_at,
             intent_at=row.intent_at if row.intent_generation == row.generation else None,
-            lease_until=row.lease_until,
-            retry_at=row.retry_at,
-            failures=row.failures,
-            status=row.status,
-            reason=row.reason,
         )
 
     def claim(self, token: StoredToken, owner: str, now: datetime, until: datetime) -> bool:
@@ -109,9 +130,12 @@ class TokenStore:
             lease_until=until,
             intent_at=now,
             intent_generation=token.generation,
+            **_one_more_call(now),
         )
 
-    def release(self, token: StoredToken, owner: str, *, intent_at: datetime | None, retry_at: datetime) -> None:
+    def release(
+        self, token: StoredToken, owner: str, *, intent_at: datetime | None, retry_at: datetime, reason: str
+    ) -> None:
         """Give the lease back after a refresh that brought nothing.
 
         `intent_at` stays set when the refresh token may have been spent.
@@ -123,6 +147,7 @@ class TokenStore:
             intent_at=intent_at,
             retry_at=retry_at,
             failures=_token.c.failures + 1,
+            reason=reason,
         )
 
     def seal(self, connection_id: int, generation: int, grant: Grant) -> SealedGrant:
@@ -145,26 +170,60 @@ class TokenStore:
 
     def link(self, connection_id: int, grant: Grant) -> None:
         """Store the tokens of a new sign-in over whatever was there."""
-        values = _values(self.seal(connection_id, 0, grant))
-        first = self._store.insert(_token).values(connection_id=connection_id, **{**values, "generation": 1})
+        values = _values(self.seal(connection_id, 0, grant)) | {"signed_in_at": grant.granted_at}
+        calls = _one_more_call(grant.granted_at)
+        first = self._store.insert(_token).values(
+            connection_id=connection_id, **{**values, "generation": 1, "calls_on": calls["calls_on"], "calls": 1}
+        )
+        values |= calls
         with self._store.write() as connection:
             connection.execute(first.on_conflict_do_update(index_elements=["connection_id"], set_=values))
 
     def needs_reauth(self, token: StoredToken, reason: str) -> bool:
         """Mark this generation as refused for good; False when the row has moved on."""
-        return self._update(
-            _same(token.connection_id, token.generation),
-            status=NEEDS_REAUTH,
-            reason=reason,
-            lease_owner=None,
-            lease_until=None,
-            intent_at=None,
-            intent_generation=None,
-        )
+        return self._update(_same(token.connection_id, token.generation), **_refused(reason))
 
     def _update(self, where: sa.ColumnElement[bool], **values: Any) -> bool:
         with self._store.write() as connection:
             return connection.execute(sa.update(_token).where(where).values(values)).rowcount == 1
+
+
+def sign_ins(store: Store) -> dict[int, SignIn]:
+    """Every sign-in there is, by connection; no key is needed."""
+    with store.read() as connection:
+        return {row["connection_id"]: SignIn(**row) for row in connection.execute(_sign_in()).mappings()}
+
+
+def sign_in(connection: sa.Connection, connection_id: int) -> SignIn | None:
+    row = connection.execute(_sign_in().where(_token.c.connection_id == connection_id)).mappings().one_or_none()
+    return None if row is None else SignIn(**row)
+
+
+def refuse(connection: sa.Connection, found: SignIn, reason: str) -> None:
+    """The package refuses what this generation stands for, for good; nothing happens if the row has moved on."""
+    connection.execute(sa.update(_token).where(_same(found.connection_id, found.generation)).values(_refused(reason)))
+
+
+def _sign_in() -> sa.Select[Any]:
+    return sa.select(*(_token.c[name] for name in SignIn.__struct_fields__))
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    return {
+        "status": NEEDS_REAUTH,
+        "reason": reason,
+        "lease_owner": None,
+        "lease_until": None,
+        "intent_at": None,
+        "intent_generation": None,
+    }
+
+
+def _one_more_call(now: datetime) -> dict[str, Any]:
+    """Counts a request to the token endpoint; packages allow so many a day."""
+    today = now.astimezone(UTC).date()
+    calls = sa.case((_token.c.calls_on == today, _token.c.calls + 1), else_=1)
+    return {"calls_on": today, "calls": calls}
 
 
 def _place(connection_id: int, field: str) -> Place:

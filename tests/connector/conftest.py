@@ -23,6 +23,7 @@ def bench(store: Store, tmp_path: Path) -> Make:
         fake = FakeTokens(clock=clock, expires_in=expires_in, not_before_s=not_before_s, script=list(script))
         async with serve(fake.app()) as url:
             rules = {"refresh_not_before_s": not_before_s, **rules}
-            yield Bench(store, clock, fake, url, link(store, clock.now()), tmp_path / "spill", rules)
+            linked = link(store, clock.now(), refresh_days=rules.get("refresh_token_days"))
+            yield Bench(store, clock, fake, url, linked, tmp_path / "spill", rules)
 
     return make

@@ -356,6 +356,13 @@ def test_b10_a_401_for_ever_is_three_requests(world: FaultyWorld) -> None:
     due = world.linked.next_due_at
     assert due is not None
     assert due - world.clock.now() > timedelta(hours=20)
+    world.clock.advance(86_400)
+    cursors, asked = world.cursors(), len(world.simulator.requests)
+    assert world.cycle().outcome == "needs_reconnect"
+    assert len(world.simulator.requests) == asked, "nobody is asked until somebody signs in"
+    world.simulator.faults.clear()
+    assert world.reconnect()
+    assert world.cursors() == cursors
     world.recover()
 
 

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("alerted", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
     )
@@ -355,6 +356,7 @@ def upgrade() -> None:
         "token",
         sa.Column("connection_id", sa.Integer(), nullable=False),
         sa.Column("generation", BIG, nullable=False),
+        sa.Column("signed_in_at", sa.DateTime(), nullable=False),
         sa.Column("access_ct", sa.String(), nullable=False),
         sa.Column("refresh_ct", sa.String(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
@@ -366,6 +368,8 @@ def upgrade() -> None:
         sa.Column("intent_generation", BIG, nullable=True),
         sa.Column("retry_at", sa.DateTime(), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("calls_on", sa.Date(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
