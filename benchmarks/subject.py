@@ -9,15 +9,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from connector import config
+from connector import config, linking
 from connector.adapter import packages
+from connector.authorizer import Answer
 from connector.clock import Clock
 from connector.cycle import Progress
 from connector.delivery import Deliverer
 from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.runtime import Runtime
-from connector.store import connections
+from connector.secrets import Secret
 
 NAME, DESTINATION = "acme", "backend"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -65,11 +66,11 @@ class Subject:
 
     async def link(self) -> None:
         """Sign in as a browser would; simulator and replay consent at once."""
-        authorizer = self.runtime.authorizer()
-        linked = connections.find(self.runtime.store, NAME)
-        address = await authorizer.begin(linked.id, self.runtime.redirect_uri)
+        session = Secret("the session of a benchmark")
+        address = await linking.begin(self.runtime, NAME, session)
         state = parse_qs(urlsplit(address).query)["state"][0]
-        await self.runtime.signed_in(await authorizer.complete(state, code=await self._code(address)))
+        answer = Answer(state=state, code=Secret(await self._code(address)))
+        await linking.finish(self.runtime, answer, session.reveal())
 
     async def cycle(self, *, deliver: bool = True, **options: Any) -> CycleReport:
         """One cycle; the outbox is delivered meanwhile, as in the daemon, and empty at the end."""

@@ -1,8 +1,13 @@
-"""Signing in to a package: from the link that a person opens to the stored tokens."""
+"""Signing in to a package: the address that a person opens, and the exchange of the code that comes back.
+
+Nothing here stores a token: whose books they open is asked first (`connector.linking`).
+"""
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -10,33 +15,63 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from connector.clock import Clock
 from connector.errors import NeedsReconnect, SourceDown
 from connector.secrets import Secret, redact
-from connector.store.authorizations import Authorizations, Started
-from connector.store.tokens import Grant, TokenStore
+from connector.store.authorizations import Authorizations, Rejected, Started
+from connector.store.tokens import Grant
 from connector.token_endpoint import Granted, NotSpent, OAuthApp, Refused, TokenEndpoint, Unknown
 
 
-class Authorizer:
-    """The sign-in of a person: from the link to the stored tokens."""
+class SignInFailed(NeedsReconnect):
+    """A sign-in came to nothing; what was stored before stays as it was."""
 
-    def __init__(
-        self,
-        authorizations: Authorizations,
-        tokens: TokenStore,
-        clock: Clock,
-        apps: Callable[[int], OAuthApp],
-    ) -> None:
+
+class Declined(SignInFailed):
+    """The person did not grant access."""
+
+
+class NotTaken(SignInFailed):
+    """The answer belongs to no sign-in of this session; `reason` says why."""
+
+    def __init__(self, reason: Rejected) -> None:
+        super().__init__(reason.value, where="sign-in", fix="open the link again, in one browser from begin to end")
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the package sends the browser back with."""
+
+    state: str
+    code: Secret | None = field(default=None)
+    error: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Self:
+        code = query.get("code")
+        return cls(state=query.get("state", ""), code=Secret(code) if code else None, error=query.get("error", ""))
+
+
+class Authorizer:
+    """The two halves of a sign-in, which different processes may do."""
+
+    def __init__(self, authorizations: Authorizations, clock: Clock, apps: Callable[[int], OAuthApp]) -> None:
         self._authorizations = authorizations
-        self._tokens = tokens
         self._clock = clock
         self._apps = apps
 
-    async def begin(self, connection_id: int, redirect_uri: str) -> str:
-        """The address to send the person to. `redirect_uri` comes from the configuration, never from a request."""
+    async def begin(
+        self, connection_id: int, redirect_uri: str, *, session: Secret, invitation: str | None = None
+    ) -> str:
+        """The package's address to send the person to.
+
+        `session` must come back with the answer. `redirect_uri` comes from the configuration, never from a request.
+        """
         app = self._apps(connection_id)
         state = Secret(secrets.token_urlsafe(32))
         verifier = Secret(secrets.token_urlsafe(48)) if app.oauth.pkce else None
-        started = Started(connection_id=connection_id, redirect_uri=redirect_uri, verifier=verifier)
-        await asyncio.to_thread(self._authorizations.start, state, started, self._clock.now())
+        started = Started(
+            connection_id=connection_id, redirect_uri=redirect_uri, verifier=verifier, invitation=invitation
+        )
+        await asyncio.to_thread(self._authorizations.start, state, session, started, self._clock.now())
         extra = dict(app.oauth.authorize_params)
         if verifier is not None:
             challenge = create_s256_code_challenge(verifier.reveal())
@@ -52,25 +87,35 @@ class Authorizer:
             )
         )
 
-    async def complete(self, state: str, *, code: str | None = None, error: str | None = None) -> int:
-        """Exchange the code and store the tokens; returns the connection. Each state is taken once.
+    async def claim(self, state: str, session: str) -> Started:
+        """The sign-in that this state began, once.
 
         Raises:
-            NeedsReconnect: the link is unknown, used or old, the person declined, or the package refused the code.
-            SourceDown, ConfigurationError: the exchange failed; nothing was stored.
+            NotTaken: unknown, used, older than ten minutes, or begun by another session.
         """
-        started = await asyncio.to_thread(self._authorizations.use, state, self._clock.now())
-        if started is None:
-            raise _sign_in_failed("this sign-in link is unknown, already used or older than ten minutes")
-        if error or not code:
-            raise _sign_in_failed(f"the package reports: {redact(error or 'no code')[:200]!r}")
-        endpoint = TokenEndpoint(f"connection {started.connection_id}", self._apps(started.connection_id), self._clock)
-        match await endpoint.exchange(Secret(code), started.redirect_uri, started.verifier):
+        started = await asyncio.to_thread(self._authorizations.use, state, session, self._clock.now())
+        if isinstance(started, Rejected):
+            raise NotTaken(started)
+        return started
+
+    async def exchange(self, started: Started, answer: Answer) -> Grant:
+        """Turn the code into tokens; a code works once, so this is never tried again.
+
+        Raises:
+            Declined, SignInFailed: the person or the package said no.
+            SourceDown, ConfigurationError: the package cannot be asked, or does not know our app.
+        """
+        if answer.error == "access_denied":
+            raise Declined("access was not granted", where="sign-in", fix="sign in again and grant access")
+        if answer.error or answer.code is None:
+            raise _failed(f"the package reports: {redact(answer.error or 'no code')[:200]!r}")
+        app = self._apps(started.connection_id)
+        endpoint = TokenEndpoint(f"connection {started.connection_id}", app, self._clock)
+        match await endpoint.exchange(answer.code, started.redirect_uri, started.verifier):
             case Granted(grant):
-                await asyncio.to_thread(self._tokens.link, started.connection_id, _complete(grant))
-                return started.connection_id
+                return _complete(grant)
             case Refused(reason):
-                raise _sign_in_failed(f"the package refused the sign-in: {reason}")
+                raise _failed(f"the package refused the sign-in: {reason}")
             case NotSpent(failure) | Unknown(failure):
                 raise failure
 
@@ -81,5 +126,5 @@ def _complete(grant: Grant) -> Grant:
     return grant
 
 
-def _sign_in_failed(what: str) -> NeedsReconnect:
-    return NeedsReconnect(what, where="sign-in", fix="start again with `connector connect`")
+def _failed(what: str) -> SignInFailed:
+    return SignInFailed(what, where="sign-in", fix="sign in again")

@@ -49,6 +49,7 @@ class Daemon(Struct, frozen=True, kw_only=True):
 
     listen: Listen = "127.0.0.1:8080"
     public_url: Address | None = None
+    operator: Filled | None = None
     concurrency: Positive = 4
 
     @property

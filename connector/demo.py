@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from starlette.applications import Starlette
 
-from connector import config, daemon, mirror
+from connector import config, daemon, linking, mirror
 from connector.adapter import Identity, packages
 from connector.clock import SystemClock
 from connector.cycle import Progress
@@ -28,7 +28,7 @@ from connector.receiver import Receiver, Seen
 from connector.runtime import Runtime
 from connector.simulation import Impossible, Simulation, simulator
 from connector.store import connections, records
-from connector.web.callback import callback_route
+from connector.web.connect import ConnectPages
 from connector.web.server import serve
 
 NAME = "demo"
@@ -170,18 +170,20 @@ class Demo:
         return config.load(file, {name: package.options for name, package in packages().items()}, environ)
 
     async def _link(self, stage: Stage) -> None:
-        """Follow the sign-in link as a browser would, with consent given at once."""
+        """Open an invitation as the client's browser would, press its button, and consent at once."""
         arrived: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
 
         async def linked(_: str, identity: Identity) -> None:
             arrived.set_result(identity)
 
         host, port = stage.runtime.settings.daemon.address
-        async with serve(Starlette(routes=[callback_route(stage.runtime, linked)]), host, port):
-            linked_id = connections.find(stage.runtime.store, NAME).id
-            url = await stage.runtime.authorizer().begin(linked_id, stage.runtime.redirect_uri)
-            async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
-                answer = await browser.get(url + "&approve=1")
+        pages = ConnectPages(runtime=stage.runtime, linked=linked, lasting=False)
+        async with serve(Starlette(routes=pages.routes()), host, port):
+            invited = await linking.invite(stage.runtime, NAME, linking.HERE)
+            async with httpx.AsyncClient(trust_env=False) as browser:
+                to_package = await browser.post(invited.url.reveal())
+                consent = to_package.headers.get("location", "") + "&approve=1"
+                answer = await browser.get(consent, follow_redirects=True)
             if not arrived.done():
                 raise SourceDown(f"the sign-in ended with HTTP {answer.status_code}", where=str(answer.url))
             identity = arrived.result()

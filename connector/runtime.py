@@ -11,23 +11,22 @@ from typing import Any, Self
 
 import structlog
 
-from connector import alerts, config
+from connector import config
 from connector import mapping as mappings
 from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, Package
 from connector.authorizer import Authorizer
 from connector.budget import CallBudget
 from connector.clock import Clock
-from connector.closing import linked_event
 from connector.config import Settings
 from connector.cycle import Cycle, Progress, new_owner
 from connector.delivery import Deliverer
 from connector.destinations import Destination
 from connector.destinations.webhook import Webhook
-from connector.errors import ConfigurationError, NeedsReconnect, Unavailable, WrongAdministration
-from connector.http import DEADLINE_S, Circuit, Client
+from connector.errors import ConfigurationError, WrongAdministration
+from connector.http import DEADLINE_S, Authorize, Circuit, Client
 from connector.master_keys import Keyring, load_keys
 from connector.oauth import TokenManager
-from connector.store import connections, outbox
+from connector.store import connections
 from connector.store.authorizations import Authorizations
 from connector.store.connections import Linked
 from connector.store.data_keys import StoredDataKeys
@@ -82,6 +81,10 @@ class Runtime:
     @property
     def token_store(self) -> TokenStore:
         return TokenStore(self.store, self.vault)
+
+    @property
+    def authorizations(self) -> Authorizations:
+        return Authorizations(self.store, self.vault)
 
     @property
     def redirect_uri(self) -> str:
@@ -143,14 +146,31 @@ class Runtime:
         return self._tokens[name]
 
     def authorizer(self) -> Authorizer:
-        by_id = {connections.find(self.store, name).id: name for name in self.settings.connections}
-        return Authorizer(
-            Authorizations(self.store, self.vault), self.token_store, self.clock, lambda key: self._app(by_id[key])
+        return Authorizer(self.authorizations, self.clock, lambda key: self._app(self.name_of(key)))
+
+    def name_of(self, connection_id: int) -> str:
+        """The configured connection with this id.
+
+        Raises:
+            ConfigurationError: it is not configured any more.
+        """
+        for linked in connections.everyone(self.store):
+            if linked.id == connection_id and linked.name in self.settings.connections:
+                return linked.name
+        raise ConfigurationError(
+            "the connection is not in the configuration any more",
+            where=str(self.settings.file),
+            fix="put it back, or ignore links that were sent for it",
         )
 
     @contextlib.asynccontextmanager
-    async def adapter(self, name: str, *, priority: bool = False) -> AsyncIterator[Adapter]:
-        """The adapter of a connection, with its authorised way out; `priority` may use the reserve of calls."""
+    async def adapter(
+        self, name: str, *, priority: bool = False, authorize: Authorize | None = None
+    ) -> AsyncIterator[Adapter]:
+        """The adapter of a connection, with its authorised way out; `priority` may use the reserve of calls.
+
+        `authorize` gives tokens that are not stored; what is refused to them does not count against the stored ones.
+        """
         connection = self.settings.connections[name]
         package = self.packages[connection.package]
         app = self.settings.app(connection.package)
@@ -170,9 +190,9 @@ class Runtime:
             name,
             origins=package.origins(connection.options),
             budget=budget,
-            circuit=self._circuits.setdefault(name, Circuit(self.clock)),
+            circuit=Circuit(self.clock) if authorize else self._circuits.setdefault(name, Circuit(self.clock)),
             clock=self.clock,
-            authorize=self.tokens(name).access_token,
+            authorize=authorize or self.tokens(name).access_token,
             deadline_s=self.deadline_s,
         )
         async with client:
@@ -212,26 +232,6 @@ class Runtime:
                 progress=progress or Progress(),
                 **options,
             )
-
-    async def signed_in(self, connection_id: int) -> tuple[str, Identity]:
-        """After consent: ask the package whose books these are, and make the connection due.
-
-        Raises:
-            WrongAdministration, PermissionLost: these are not the configured books; the connection stays unlinked.
-        """
-        name = next(name for name in self.settings.connections if self._id(name) == connection_id)
-        try:
-            async with self.adapter(name, priority=True) as adapter:
-                identity = await self.verified(name, adapter)
-        except Unavailable as error:
-            raise NeedsReconnect(
-                f"the sign-in went well, but then the package could not be asked whose books these are: {error.what}",
-                where=error.where,
-                fix=f"sign in once more: run `connector connect {name}`",
-            ) from error
-        await asyncio.to_thread(self._link, name, identity)
-        log.info("connection.linked", connection=name, administration=identity.administration)
-        return name, identity
 
     async def verified(self, name: str, adapter: Adapter) -> Identity:
         """Whose books the package shows us.
@@ -298,27 +298,6 @@ class Runtime:
         return OAuthApp(
             oauth=package.oauth(connection.options), client_id=app.client_id, client_secret=app.client_secret.read()
         )
-
-    def _id(self, name: str) -> int:
-        return connections.find(self.store, name).id
-
-    def _link(self, name: str, identity: Identity) -> None:
-        now = self.clock.now()
-        linked = connections.find(self.store, name)
-        with self.store.write() as connection:
-            connections.linked(connection, linked.id, now)
-            connections.identified(
-                connection, linked.id, title=identity.name, currency=identity.currency, time_zone=identity.time_zone
-            )
-            outbox.append(
-                connection,
-                connection_id=linked.id,
-                destination=linked.destination,
-                source=linked.source,
-                events=[linked_event(linked, identity, now)],
-                now=now,
-            )
-            alerts.restore(connection, linked, now)
 
 
 def compiled_mapping(package: Package, override: Path | None) -> mappings.Mapping:

@@ -15,20 +15,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
 
 from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
 from adapters.simulation import generate
-from connector import config
+from connector import config, linking
 from connector.adapter import packages
+from connector.authorizer import Answer
 from connector.clock import Clock, SystemClock
 from connector.master_keys import generate_key_file
 from connector.receiver import Receiver
 from connector.runtime import Runtime
-from connector.store import connections
+from connector.secrets import Secret
 from connector.store.engine import Store, open_store
 from tests import nursery
 from tests.servers import serve
@@ -188,10 +189,9 @@ class Desk:
         runtime = Runtime.open(settings, packages(), SystemClock())
 
         async def link() -> None:
-            authorizer = runtime.authorizer()
-            address = await authorizer.begin(connections.find(runtime.store, "acme").id, runtime.redirect_uri)
-            query = parse_qs(urlsplit(consent(address)).query)
-            await runtime.signed_in(await authorizer.complete(query["state"][0], code=query["code"][0]))
+            session = Secret("the session of a test")
+            address = await linking.begin(runtime, "acme", session)
+            await linking.finish(runtime, answered(consent(address)), session.reveal())
             await runtime.close()
 
         asyncio.run(link())
@@ -244,8 +244,25 @@ class Desk:
         return done
 
 
+def sign_in(page: str, **package: str) -> httpx.Response:
+    """Open our page as a browser does, press its button, and consent at the package; where the browser ends.
+
+    `package` are parameters for the package's page: `deny="1"` declines.
+    """
+    with httpx.Client(trust_env=False) as browser:
+        assert browser.get(page).status_code == 200
+        to_package = browser.post(page)
+        assert to_package.status_code == 303, to_package.text
+        return browser.get(httpx.URL(to_package.headers["location"]).copy_merge_params(package), follow_redirects=True)
+
+
+def answered(address: str) -> Answer:
+    """The package's answer in the address on which it left the browser."""
+    return Answer.of(dict(parse_qsl(urlsplit(address).query)))
+
+
 def consent(link: str) -> str:
-    """Open the sign-in link as a browser does; the address on which it ends."""
+    """Open the package's sign-in link as a browser does; the address on which it ends."""
     with httpx.Client(trust_env=False) as browser:
         answer = browser.get(link)
         assert answer.is_redirect, answer.text
@@ -253,6 +270,6 @@ def consent(link: str) -> str:
 
 
 def link_of(connecting: "subprocess.Popen[str]") -> str:
-    """The sign-in link, as soon as it is printed."""
+    """The link that is printed for a person, as soon as it is."""
     assert connecting.stdout is not None
     return next(line.strip() for line in connecting.stdout if line.startswith("http"))

@@ -117,8 +117,16 @@ def link(store: Store, now: datetime, *, name: str = "acme", life_s: int = 600, 
         expires_at=now + timedelta(seconds=life_s),
         refresh_expires_at=None if refresh_days is None else now + timedelta(days=refresh_days),
     )
-    TokenStore(store, VAULT).link(linked.id, grant)
+    sign_in(store, linked.id, grant)
     return linked.id
+
+
+def sign_in(store: Store, connection_id: int, grant: Grant) -> None:
+    """Put these tokens over whatever is stored."""
+    tokens = TokenStore(store, VAULT)
+    sealed = tokens.seal(connection_id, 0, grant)
+    with store.write() as connection:
+        tokens.link(connection, sealed)
 
 
 def manager(store: Store, connection_id: int, app: OAuthApp, spill: Path, clock: Clock | None = None) -> TokenManager:

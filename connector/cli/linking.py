@@ -1,106 +1,195 @@
-"""`connect`: a person signs in to the package and grants access."""
+"""`connect`: a person signs in to the package and grants access, here or wherever an invitation finds them."""
 
 import asyncio
+import contextlib
+import os
+import secrets
 import sys
 import threading
-from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+import webbrowser
+from collections.abc import AsyncIterator, Coroutine
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 from starlette.applications import Starlette
 
+from connector import linking
 from connector.adapter import Identity
+from connector.authorizer import Answer
 from connector.cli.common import DEFAULT_CONFIG, ConfigOption, err, errors_explained, open_runtime, out, plain
-from connector.errors import ConfigurationError, ConnectorError, NeedsReconnect
+from connector.errors import ConfigurationError, NeedsReconnect
+from connector.linking import Invited
 from connector.runtime import Runtime
-from connector.store import connections
-from connector.web.callback import callback_route, finish
+from connector.secrets import Secret
+from connector.store import connections, invitations
+from connector.store.authorizations import LIFETIME, Outcome
+from connector.web.connect import ConnectPages
 from connector.web.server import serve
 
-WAIT_S = 600.0
+T = TypeVar("T")
+
 POLL_S = 1.0
+LAST_LOOK_S = 5.0
+"""For the browser to fetch the page that says it went well, before this program ends."""
+
+FAILURES: dict[Outcome, str] = {
+    "declined": "access was not granted",
+    "refused": "the package refused the sign-in; the log (--verbose) says why",
+    "wrong_administration": "the user who signed in may not read this administration",
+    "already_linked": "another connection keeps this administration",
+    "unreachable": "the package could not be reached",
+}
 
 
 def connect(
     name: Annotated[str, typer.Argument(help="The connection to link.")],
     config_path: ConfigOption = DEFAULT_CONFIG,
     paste: Annotated[
-        bool, typer.Option("--paste", help="Do not listen for the callback; read the redirected address only.")
+        bool,
+        typer.Option("--paste", help="For a machine no browser reaches: paste the address on which the browser ended."),
     ] = False,
+    invite: Annotated[
+        bool, typer.Option("--invite", help="Print a link for the client, which the daemon serves, and return.")
+    ] = False,
+    days: Annotated[int, typer.Option("--days", min=1, max=90, help="How long the invitation works.")] = 14,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page on this screen.")] = False,
 ) -> None:
-    """Print the sign-in link and wait for the answer."""
+    """Link a client's administration: print the page where access is granted, and wait for the outcome."""
     with errors_explained():
+        if paste and invite:
+            raise ConfigurationError(
+                "--paste and --invite exclude each other",
+                where="connect",
+                fix="choose who signs in: you, or the client",
+            )
         runtime = open_runtime(config_path)
         runtime.settings.select([name])
-        identity = asyncio.run(_connect(runtime, name, paste=paste))
+        if invite:
+            asyncio.run(_closing(runtime, _invite(runtime, name, timedelta(days=days))))
+            return
+        way = _by_terminal(runtime, name) if paste else _by_browser(runtime, name, opening=not no_browser)
+        identity = asyncio.run(_closing(runtime, way))
         whose = plain(f"{identity.name} ({identity.administration})")
         out.print(f"linked {name}: {whose}. Next: `connector sync {name}`")
 
 
-async def _connect(runtime: Runtime, name: str, *, paste: bool) -> Identity:
+async def _closing(runtime: Runtime, work: Coroutine[Any, Any, T]) -> T:
     try:
-        linked = connections.find(runtime.store, name)
-        url = await runtime.authorizer().begin(linked.id, runtime.redirect_uri)
-        out.print("Open this link in a browser and grant access; it works for ten minutes:\n")
-        out.print(url)
-        out.print("\nIf the browser ends on a page that cannot be shown, paste its address here.")
-        waiting = [asyncio.create_task(_from_input(runtime))]
-        if not paste:
-            waiting.append(asyncio.create_task(_from_callback(runtime, name)))
-        return await _first(waiting)
+        return await work
     finally:
         await runtime.close()
 
 
-async def _first(waiting: list[asyncio.Task[Identity]]) -> Identity:
-    """The first success; a way that fails leaves the others open."""
-    pending = set(waiting)
-    failure: ConnectorError = NeedsReconnect(
-        "nobody signed in within ten minutes", where="sign-in", fix="run the command again"
-    )
-    try:
-        async with asyncio.timeout(WAIT_S):
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    error = task.exception()
-                    if error is None:
-                        return task.result()
-                    if not isinstance(error, ConnectorError):
-                        raise error
-                    failure = error
-    except TimeoutError:
-        pass
-    finally:
-        for task in pending:
-            task.cancel()
-    raise failure
+# --- an invitation for the client ------------------------------------------------------------------------------------
 
 
-async def _from_callback(runtime: Runtime, name: str) -> Identity:
-    """Listen where the callback comes; when a daemon listens there already, wait until it has taken it."""
-    arrived: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
+async def _invite(runtime: Runtime, name: str, lifetime: timedelta) -> None:
+    if runtime.settings.daemon.public_url is None:
+        raise ConfigurationError(
+            "an invitation leads to the daemon, and no address is configured at which a client reaches it",
+            where=f"{runtime.settings.file}: daemon.public_url",
+            fix='set it, as in public_url = "https://connector.example.com", or sign in here without --invite',
+        )
+    invited = await linking.invite(runtime, name, lifetime)
+    out.print(f"Send this link to the client; it works once, until {invited.invitation.expires_at:%Y-%m-%d %H:%M} UTC:")
+    out.print(f"\n{invited.url.reveal()}\n")
+    out.print("Earlier links for this connection no longer work. The daemon serves the page: `connector run`.")
 
-    async def linked(_: str, identity: Identity) -> None:
-        if not arrived.done():
-            arrived.set_result(identity)
 
-    linked_id = connections.find(runtime.store, name).id
-    before = runtime.token_store.get(linked_id)
+# --- here, in a browser ----------------------------------------------------------------------------------------------
+
+
+async def _by_browser(runtime: Runtime, name: str, *, opening: bool) -> Identity:
+    invited = await linking.invite(runtime, name, linking.HERE)
+    async with _served(runtime) as shown:
+        out.print("Open this page in a browser and grant access; it works once, for an hour:\n")
+        out.print(invited.url.reveal())
+        out.print("\nOn a machine that no browser reaches, use `--paste`.")
+        if opening and _has_screen():
+            await asyncio.to_thread(webbrowser.open, invited.url.reveal())
+        identity = await _outcome(runtime, name, invited)
+        if shown is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(shown.wait(), LAST_LOOK_S)
+        return identity
+
+
+@contextlib.asynccontextmanager
+async def _served(runtime: Runtime) -> AsyncIterator[asyncio.Event | None]:
+    """Serve the page, and say when a browser has seen the success; None when somebody else listens there already."""
+    shown = asyncio.Event()
+
+    async def tell() -> None:
+        shown.set()
+
+    async def linked(_: str, __: Identity) -> None:
+        return None
+
+    pages = ConnectPages(runtime=runtime, linked=linked, lasting=False, shown=tell)
     host, port = runtime.settings.daemon.address
-    try:
-        async with serve(Starlette(routes=[callback_route(runtime, linked)]), host, port):
-            return await arrived
-    except ConfigurationError:
-        err.print(f"(another program listens on {host}:{port}; if it is the daemon, it takes the callback)")
-    while (token := runtime.token_store.get(linked_id)) is None or (before and token.generation == before.generation):
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(serve(Starlette(routes=pages.routes()), host, port))
+        except ConfigurationError:
+            err.print(f"(another program listens on {host}:{port}; if it is the daemon, it serves the page)")
+            yield None
+        else:
+            yield shown
+
+
+async def _outcome(runtime: Runtime, name: str, invited: Invited) -> Identity:
+    """Watch the database, whoever serves the page, until the invitation is spent."""
+    invitation, told = invited.invitation, ""
+    while runtime.clock.now() < invitation.expires_at:
+        found = await asyncio.to_thread(invitations.find, runtime.store, invitation.token_hash)
+        if found is None:
+            raise NeedsReconnect("a newer link has replaced this one", where=name, fix="use that one, or start again")
+        if found.spent_at is not None:
+            return await asyncio.to_thread(_stored_identity, runtime, name)
+        begun = await asyncio.to_thread(runtime.authorizations.last_with, invitation.token_hash)
+        if begun is not None and begun.outcome in FAILURES and begun.state_hash != told:
+            told = begun.state_hash
+            err.print(f"not linked: {FAILURES[begun.outcome]}. The link still works.")
         await runtime.clock.sleep(POLL_S)
-    _, identity = await runtime.signed_in(linked_id)
+    raise NeedsReconnect("nobody granted access within an hour", where=name, fix="run the command again")
+
+
+def _stored_identity(runtime: Runtime, name: str) -> Identity:
+    linked = connections.find(runtime.store, name)
+    return Identity(
+        administration=linked.administration, name=linked.title, currency=linked.currency, time_zone=linked.time_zone
+    )
+
+
+def _has_screen() -> bool:
+    return sys.platform in {"darwin", "win32"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+# --- here, in this terminal ------------------------------------------------------------------------------------------
+
+
+async def _by_terminal(runtime: Runtime, name: str) -> Identity:
+    """This process is the session of the sign-in: nobody else can finish it."""
+    session = Secret(secrets.token_urlsafe(32))
+    url = await linking.begin(runtime, name, session)
+    out.print("Open this link in a browser and grant access; it works for ten minutes:\n")
+    out.print(url)
+    out.print("\nThe browser ends on a page that may not be shown. Paste its address here:")
+    try:
+        async with asyncio.timeout(LIFETIME.total_seconds()):
+            answer = await _pasted()
+    except TimeoutError:
+        raise NeedsReconnect(
+            "no address was pasted within ten minutes", where=name, fix="run the command again"
+        ) from None
+    _, identity = await linking.finish(runtime, answer, session.reveal())
     return identity
 
 
-async def _from_input(runtime: Runtime) -> Identity:
-    """The redirected address, pasted; a line that is none is asked for again, the end of input is not an answer."""
+async def _pasted() -> Answer:
+    """The redirected address; a line that is none is asked for again."""
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -112,12 +201,9 @@ async def _from_input(runtime: Runtime) -> Identity:
     # A daemon thread: a read from a terminal cannot be cancelled and must not keep the program alive.
     threading.Thread(target=read, daemon=True).start()
     while (line := await lines.get()) is not None:
-        query = parse_qs(urlsplit(line.strip()).query)
+        query = dict(parse_qsl(urlsplit(line.strip()).query))
         if "state" in query and ("code" in query or "error" in query):
-            _, identity = await finish(
-                runtime, query["state"][0], query.get("code", [None])[0], query.get("error", [None])[0]
-            )
-            return identity
+            return Answer.of(query)
         if line.strip():
             err.print("That is not the redirected address: it holds `code=` and `state=`. Paste the whole address.")
     raise ConfigurationError(

@@ -144,6 +144,13 @@ def linked(connection: sa.Connection, connection_id: int, now: datetime) -> None
     )
 
 
+def keeper(connection: sa.Connection, mine: Linked) -> str | None:
+    """The other connection that is linked to the same books, whether it is configured or not."""
+    same = (TABLE.c.package == mine.package) & (TABLE.c.administration == mine.administration)
+    others = sa.select(TABLE.c.name).where(same, TABLE.c.id != mine.id, TABLE.c.linked_at.is_not(None))
+    return connection.execute(others.limit(1)).scalar()
+
+
 def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
     """Take the lease and begin a cycle.
 

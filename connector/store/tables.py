@@ -321,16 +321,33 @@ class TokenRow(Base, table=True):
     """Why the last request brought nothing; empty after one that did."""
 
 
+class InvitationRow(Base, table=True):
+    """The link by which a client signs in, stored hashed: one per connection, a new one replaces it."""
+
+    __tablename__ = "invitation"
+    connection_id: int = Field(primary_key=True, foreign_key="connection.id")
+    token_hash: str = Field(unique=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    spent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class AuthorizationRow(Base, table=True):
-    """One started sign-in: `state` is stored hashed, lives ten minutes and works once."""
+    """One started sign-in; its state and the session that began it are stored hashed.
+
+    It is kept longer than it can be used, so that the browser may ask how it ended.
+    """
 
     __tablename__ = "authorization_request"
     state_hash: str = Field(primary_key=True)
     connection_id: int = Field(foreign_key="connection.id")
+    session_hash: str = Field(index=True)
+    invitation_hash: str | None = None
     verifier_ct: str | None = None
     redirect_uri: str
     expires_at: datetime = Field(sa_type=UtcDateTime)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    outcome: str = ""
 
 
 class BudgetRow(Base, table=True):

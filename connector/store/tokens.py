@@ -168,16 +168,16 @@ class TokenStore:
         """Store the successor, whoever holds the lease; False when its generation is not the stored one any more."""
         return self._update(_same(sealed.connection_id, sealed.generation), **_values(sealed))
 
-    def link(self, connection_id: int, grant: Grant) -> None:
-        """Store the tokens of a new sign-in over whatever was there."""
-        values = _values(self.seal(connection_id, 0, grant)) | {"signed_in_at": grant.granted_at}
-        calls = _one_more_call(grant.granted_at)
+    def link(self, connection: sa.Connection, sealed: SealedGrant) -> None:
+        """Store the tokens of a new sign-in over whatever was there, in the caller's transaction."""
+        values = _values(sealed) | {"signed_in_at": sealed.granted_at}
+        calls = _one_more_call(sealed.granted_at)
         first = self._store.insert(_token).values(
-            connection_id=connection_id, **{**values, "generation": 1, "calls_on": calls["calls_on"], "calls": 1}
+            connection_id=sealed.connection_id,
+            **{**values, "generation": 1, "calls_on": calls["calls_on"], "calls": 1},
         )
         values |= calls
-        with self._store.write() as connection:
-            connection.execute(first.on_conflict_do_update(index_elements=["connection_id"], set_=values))
+        connection.execute(first.on_conflict_do_update(index_elements=["connection_id"], set_=values))
 
     def needs_reauth(self, token: StoredToken, reason: str) -> bool:
         """Mark this generation as refused for good; False when the row has moved on."""

@@ -1,4 +1,4 @@
-"""The daemon's web application: health and the sign-in callback."""
+"""The daemon's web application: health, and the pages by which clients connect."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from connector.errors import ConnectorError
 from connector.runtime import Runtime
-from connector.web.callback import Linked, callback_route
+from connector.web.connect import ConnectPages, Linked
 
 Health = Callable[[], dict[str, Any]]
 
@@ -32,7 +32,11 @@ def create_app(runtime: Runtime, health: Health, linked: Linked) -> Starlette:
         return PlainTextResponse("ready\n")
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), callback_route(runtime, linked)],
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *ConnectPages(runtime=runtime, linked=linked).routes(),
+        ],
     )
 
 

@@ -35,7 +35,7 @@ from connector.store.tokens import Grant, TokenStore
 from connector.vault import Undecipherable
 from tests.clocks import ManualClock
 from tests.servers import serve, serve_raw
-from tests.tokens import VAULT, FakeTokens, Make, Misbehaviour, answers, link, manager, oauth_app, refusal
+from tests.tokens import VAULT, FakeTokens, Make, Misbehaviour, answers, link, manager, oauth_app, refusal, sign_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -442,7 +442,7 @@ async def test_what_was_put_aside_never_replaces_something_newer(bench: Make, da
             expires_at=b.clock.now() + timedelta(seconds=600),
             refresh_expires_at=None,
         )
-        TokenStore(b.store, VAULT).link(b.connection_id, signed_in)
+        sign_in(b.store, b.connection_id, signed_in)
         assert (await b.manager().access_token()).reveal() == "access-token-new"
         assert not list(b.spill.iterdir())
 

@@ -3,11 +3,9 @@
 from collections import Counter
 from typing import Any
 
-import httpx
-
 from connector import mirror
 from connector.receiver import Seen
-from tests.desk import Desk, Servers, consent, link_of
+from tests.desk import Desk, Servers, link_of, sign_in
 
 
 def records_in(events: list[dict[str, Any]]) -> Counter[str]:
@@ -34,9 +32,10 @@ def test_from_an_empty_folder_to_a_mirror_that_follows(desk: Desk, around: Serve
     assert f"http://127.0.0.1:{desk.port}/callback" in unlinked.out
     assert "-> run `connector connect acme`" in unlinked.out
 
-    connecting = desk.start("connect", "acme")
-    page = httpx.get(consent(link_of(connecting)), trust_env=False)
-    assert (page.status_code, "is linked" in page.text) == (200, True)
+    connecting = desk.start("connect", "acme", "--no-browser")
+    page = sign_in(link_of(connecting))
+    assert (page.status_code, page.url.path, page.url.query) == (200, "/connect", b"")
+    assert "is linked" in page.text
     linked = desk.ended(connecting)
     assert (linked.code, "linked acme" in linked.out) == (0, True), linked
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from connector import mirror
 from connector.store import connections
-from tests.desk import PATIENCE_S, Desk, Done, Servers, consent, link_of
+from tests.desk import PATIENCE_S, Desk, Done, Servers, link_of, sign_in
 
 DRAIN_S = 25.0
 LEDGER = "/sync/Financial/TransactionLines"
@@ -100,11 +100,8 @@ def events_of(done: Done) -> list[object]:
 def test_it_links_syncs_when_due_delivers_and_ends_when_asked(desk: Desk, around: Servers) -> None:
     with running(desk) as process:
         assert get(desk, "/readyz").text == "ready\n"
-        refused = get(desk, "/callback?state=unknown&code=none")
-        assert (refused.status_code, "not linked" in refused.text) == (400, True)
-
-        connecting = desk.start("connect", "acme")
-        page = httpx.get(consent(link_of(connecting)), trust_env=False)
+        connecting = desk.start("connect", "acme", "--no-browser")
+        page = sign_in(link_of(connecting))
         assert "is linked" in page.text
         told = desk.ended(connecting)
         assert (told.code, "linked acme" in told.out) == (0, True), told

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
 from adapters.simulation import generate
-from connector import config, mirror
+from connector import config, linking, mirror
 from connector.adapter import packages
+from connector.authorizer import Answer
 from connector.clock import Clock
 from connector.cycle import Progress
 from connector.delivery import Deliverer, DeliveryReport
@@ -29,6 +30,7 @@ from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.receiver import Receiver
 from connector.runtime import Runtime
+from connector.secrets import Secret
 from connector.store import backlog, connections, destinations
 from connector.store.engine import Store, open_store
 from connector.store.tables import Base
@@ -280,12 +282,12 @@ class World:
         self.stop()
 
     async def _link(self) -> None:
-        authorizer = self.runtime.authorizer()
-        address = await authorizer.begin(connections.find(self.store, NAME).id, self.runtime.redirect_uri)
+        session = Secret("the session of a test")
+        address = await linking.begin(self.runtime, NAME, session)
         async with httpx.AsyncClient(trust_env=False, verify=False) as browser:
             answer = await browser.get(address)
-        query = parse_qs(urlsplit(answer.headers["location"]).query)
-        await self.runtime.signed_in(await authorizer.complete(query["state"][0], code=query["code"][0]))
+        query = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        await linking.finish(self.runtime, Answer.of(query), session.reveal())
 
     def _empty(self) -> None:
         store = open_store(self.url)

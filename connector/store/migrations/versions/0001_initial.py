@@ -324,15 +324,35 @@ def upgrade() -> None:
         "authorization_request",
         sa.Column("state_hash", sa.String(), nullable=False),
         sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("session_hash", sa.String(), nullable=False),
+        sa.Column("invitation_hash", sa.String(), nullable=True),
         sa.Column("verifier_ct", sa.String(), nullable=True),
         sa.Column("redirect_uri", sa.String(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
         sa.Column("used_at", sa.DateTime(), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
             ["connection_id"],
             ["connection.id"],
         ),
         sa.PrimaryKeyConstraint("state_hash"),
+    )
+    op.create_index(
+        op.f("ix_authorization_request_session_hash"), "authorization_request", ["session_hash"], unique=False
+    )
+    op.create_table(
+        "invitation",
+        sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.Column("spent_at", sa.DateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["connection.id"],
+        ),
+        sa.PrimaryKeyConstraint("connection_id"),
+        sa.UniqueConstraint("token_hash"),
     )
     op.create_table(
         "feed",
