@@ -30,6 +30,8 @@ class Simulation:
     perform: Callable[..., str]
     """(action, ...) -> a sentence about what was booked. Raises Impossible."""
     perform_any: Callable[[], str]
+    pasted: str | None = None
+    """The key that a client copies from the package and pastes, where it has no sign-in."""
 
 
 Simulate = Callable[..., Simulation]

@@ -39,6 +39,8 @@ def simulate(
             out.print(f"{simulation.title} listens on {url}")
             out.print(f'administration = "{simulation.administration}", base_url = "{url}"')
             out.print(f'client_id = "{simulation.client_id}", client secret: {simulation.client_secret}')
+            if simulation.pasted is not None:
+                out.print(f"the client pastes: {simulation.pasted}", soft_wrap=True, markup=False)
             out.print(f"the books as they are: {url}/_sim/truth; let something be booked: POST {url}/_sim/actions")
 
         asyncio.run(_serve(simulation.app, port, started))
