@@ -14,7 +14,6 @@ import sqlalchemy as sa
 import structlog
 
 from connector import alerts
-from connector import alerts
 from connector.adapter import Identity
 from connector.authorizer import Answer, Declined, SignInFailed
 from connector.closing import linked_event
