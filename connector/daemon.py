@@ -1,4 +1,4 @@
-"""`connector run`: cycles when they are due, delivery all the time, health and callbacks over HTTP."""
+"""`connector run`: cycles when due, delivery and care all the time, health and callbacks over HTTP."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from connector.adapter import Identity
+from connector.care import Care
 from connector.cycle import Progress
 from connector.dispatch import InProcessDispatcher
 from connector.errors import ConfigurationError, ConnectorError
@@ -58,6 +59,8 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
         concurrency=settings.daemon.concurrency,
     )
 
+    care = Care(runtime, wake)
+
     async def linked(name: str, _: Identity) -> None:
         wake(name)
         dispatcher.submit(name, reason="linked")
@@ -72,6 +75,7 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
                     async with _drain_limit(stop), asyncio.TaskGroup() as work:
                         work.create_task(dispatcher.run(stop))
                         work.create_task(deliverer.run(stop))
+                        work.create_task(care.run(stop))
                         work.create_task(_tidy(runtime, stop))
                 except TimeoutError:
                     log.warning("daemon.drain_cut_short", seconds=DRAIN_S)

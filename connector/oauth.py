@@ -92,14 +92,6 @@ class TokenManager:
         await self.access_token()
         return True
 
-    async def recover(self) -> None:
-        """Store what could not be stored earlier, if there is anything.
-
-        Raises:
-            StoreUnavailable: the database still does not take it; it stays where it is.
-        """
-        await asyncio.to_thread(self._restore)
-
     async def settle(self) -> None:
         """Wait for a request under way: call it before the program ends."""
         if self._flight is not None:
@@ -107,7 +99,12 @@ class TokenManager:
 
     def _read(self) -> StoredToken:
         """The stored token, after every grant that could not be stored earlier."""
-        self._restore()
+        unsaved = self._unsaved
+        for sealed in (*([unsaved] if unsaved else []), *self._spill.read(self._connection_id)):
+            self._tokens.replace(sealed)
+            self._spill.remove(sealed)
+        if self._unsaved is unsaved:
+            self._unsaved = None
         token = self._tokens.get(self._connection_id)
         if token is None:
             raise NeedsReconnect("the connection is not linked yet", where=self._name, fix=_RECONNECT)
@@ -116,14 +113,6 @@ class TokenManager:
                 f"the package no longer accepts the sign-in: {token.reason}", where=self._name, fix=_RECONNECT
             )
         return token
-
-    def _restore(self) -> None:
-        unsaved = self._unsaved
-        for sealed in (*([unsaved] if unsaved else []), *self._spill.read(self._connection_id)):
-            self._tokens.replace(sealed)
-            self._spill.remove(sealed)
-        if self._unsaved is unsaved:
-            self._unsaved = None
 
     def _due(self, token: StoredToken, refused: str | None) -> bool:
         if token.access.reveal() == refused:

@@ -87,6 +87,10 @@ class Runtime:
         return Authorizations(self.store, self.vault)
 
     @property
+    def spill(self) -> Spill:
+        return Spill(self.settings.secrets.key_file.parent / "spill")
+
+    @property
     def redirect_uri(self) -> str:
         return self.settings.daemon.url + CALLBACK_PATH
 
@@ -140,7 +144,7 @@ class Runtime:
                 linked.id,
                 self._app(name),
                 tokens=self.token_store,
-                spill=Spill(self.settings.secrets.key_file.parent / "spill"),
+                spill=self.spill,
                 clock=self.clock,
             )
         return self._tokens[name]

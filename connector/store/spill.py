@@ -36,6 +36,18 @@ class Spill:
         finally:
             os.close(folder)
 
+    def hindrance(self) -> str | None:
+        """Why nothing could be put aside here; None when all is well."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            return f"{self._folder}: {error.strerror}"
+        return None if os.access(self._folder, os.W_OK) else f"{self._folder} cannot be written"
+
+    def connections(self) -> set[int]:
+        """Whose grants lie here."""
+        return {int(path.name.split("-")[1]) for path in self._folder.glob("token-*-*.json")}
+
     def read(self, connection_id: int) -> list[SealedGrant]:
         """The grants of one connection, oldest generation first."""
         found = []
