@@ -66,12 +66,24 @@ def _print_status(shown: dict[str, list[dict[str, Any]]]) -> None:
         )
     out.print(made)
     for one in shown["connections"]:
+        out.print(f"{one['name']}: {_sign_in(one)}")
         if one["reason"]:
             out.print(f"{one['name']}: {plain(one['reason'])}")
     for one in shown["destinations"]:
         counts = ", ".join(f"{count} {state}" for state, count in one["events"].items()) or "nothing waits"
         reason = f"; {plain(one['reason'])}" if one["reason"] else ""
         out.print(f"destination {one['name']}: {one['state']}; {counts}{reason}")
+
+
+def _sign_in(one: dict[str, Any]) -> str:
+    """Until when the sign-in lives and what happens next, in a sentence."""
+    sign_in, step = one["sign_in"], one["next_step"]
+    if step["what"] == "sign_in":
+        again = f"sign in again, {plain(sign_in['reason'])}" if sign_in else "nobody has signed in yet"
+        return f"{again}: run `{step['command']}`"
+    ends_at = sign_in and sign_in["ends_at"]
+    lives = f"the sign-in lives until {moment(ends_at)}" if ends_at else "the sign-in does not end by itself"
+    return f"{lives}; next: {step['what'].replace('_', '-')} at {moment(step['at'])}"
 
 
 class Kind(StrEnum):
