@@ -81,6 +81,9 @@ class World:
             self.shown_at.pop(item.id, None)
         elif change.action is not Action.CHANGED or self._moves(item, change.at):
             self.shown_at[item.id] = change.at
+        if change.action is Action.EDITED:
+            for offset in self._offsets_of.get(item.id, {}).values():
+                offset.booked = change.at
         self._set_off(item, change.at)
 
     def _moves(self, item: Item, at: datetime) -> bool:
