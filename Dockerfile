@@ -2,7 +2,8 @@
 #
 #   docker run --read-only -v connector:/data -p 8080:8080 --env-file secrets.env connector
 #
-# The data volume holds config.toml (with `listen = "0.0.0.0:8080"`), the key file and the database.
+# The data volume holds config.toml (with `listen = "0.0.0.0:8080"` and an https `public_url`), the key file and the
+# database; `connector apikey create NAME` comes before the first start (docs/operations.md).
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -19,7 +19,9 @@ from connector.errors import ConfigurationError, ConnectorError
 from connector.outcome import CycleReport
 from connector.runtime import Runtime
 from connector.store import backlog
+from connector.web.admin import Controls
 from connector.web.app import create_app
+from connector.web.guard import refuse_exposure
 from connector.web.server import serve
 
 DRAIN_S = 20.0
@@ -35,19 +37,20 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
     """Work until `stop`, then end what is under way within 25 seconds. `started` hears our address.
 
     Raises:
-        ConfigurationError: another daemon works on the same SQLite file, or the address is taken.
+        ConfigurationError: another daemon works on the same SQLite file, the address is taken, or it may not be
+            listened on.
     """
     settings = runtime.settings
+    refuse_exposure(settings.daemon, runtime.store, runtime.clock.now())
     destinations = runtime.destinations()
     deliverer = runtime.deliverer(destinations)
 
-    def wake(name: str) -> None:
-        destination = settings.connections[name].destination
+    def wake(destination: str) -> None:
         if destination in destinations:
             deliverer.wake(destination)
 
     async def cycle(name: str, stopping: asyncio.Event) -> CycleReport:
-        progress = Progress(events=lambda: wake(name))
+        progress = Progress(events=lambda: wake(settings.connections[name].destination))
         async with runtime.cycle(name, stop=stopping, progress=progress) as prepared:
             return await prepared.run()
 
@@ -59,16 +62,20 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
         concurrency=settings.daemon.concurrency,
     )
 
-    care = Care(runtime, wake)
+    care = Care(runtime, lambda name: wake(settings.connections[name].destination))
 
     async def linked(name: str, _: Identity) -> None:
-        wake(name)
+        wake(settings.connections[name].destination)
         dispatcher.submit(name, reason="linked")
+
+    controls = Controls(
+        health=dispatcher.health, sync=lambda name: dispatcher.submit(name, reason="an operator asked"), wake=wake
+    )
 
     host, port = settings.daemon.address
     try:
         with exclusive(runtime):
-            async with serve(create_app(runtime, dispatcher.health, linked), host, port) as url:
+            async with serve(create_app(runtime, controls, linked), host, port) as url:
                 log.info("daemon.started", url=url, connections=len(settings.connections))
                 started(url)
                 try:

@@ -105,6 +105,16 @@ class Runtime:
         except ConfigurationError as error:
             raise ConfigurationError(error.what, where=str(self.settings.secrets.key_file), fix=error.fix) from error
 
+    def probe(self) -> None:
+        """Prove that the database takes a write and that the key is the right one.
+
+        Raises:
+            ConfigurationError, StoreUnavailable: they are not so.
+        """
+        self.check_key()
+        with self.store.write() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     def register(self, connection: config.Connection) -> Linked:
         linked = connections.register(
             self.store,

@@ -25,6 +25,7 @@ _recent: deque["Secret"] = deque(maxlen=_REMEMBERED)
 _PATTERNS: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=%-]{6,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), MASK),
+    (re.compile(r"\b(connector_[0-9a-f]{8}_)[\w-]{20,}"), rf"\g<1>{MASK}"),
     (
         re.compile(
             r"((?:access_token|refresh_token|id_token|client_secret|code_verifier|password)"

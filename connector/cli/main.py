@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from connector.cli import insight, linking, mappings, play, resending, secrets, setup, syncing
+from connector.cli import apikeys, insight, linking, mappings, play, resending, secrets, setup, syncing
 from connector.cli.common import set_up_logging
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command("receiver")(play.receiver)
 app.command("demo")(play.demo)
 app.add_typer(mappings.app, name="mapping")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(apikeys.app, name="apikey")
 
 
 def main() -> None:

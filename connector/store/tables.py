@@ -48,6 +48,19 @@ class DataKeyRow(Base, table=True):
     key_ct: str
 
 
+class ApiKeyRow(Base, table=True):
+    """Who may use the daemon's API: of the key itself only a hash. scope: read | operate | admin."""
+
+    __tablename__ = "api_key"
+    prefix: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    hash: str
+    scope: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class ConnectionRow(Base, table=True):
     """One client's link to one administration: identity, lease, schedule and outcome."""
 

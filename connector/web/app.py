@@ -1,34 +1,33 @@
-"""The daemon's web application: health, and the pages by which clients connect."""
+"""The daemon's web application: health, the pages by which clients connect, and the operators' API."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from connector.errors import ConnectorError
 from connector.runtime import Runtime
+from connector.web.admin import AdminApi, Controls
 from connector.web.connect import ConnectPages, Linked
+from connector.web.guard import Guard
 
-Health = Callable[[], dict[str, Any]]
 
-
-def create_app(runtime: Runtime, health: Health, linked: Linked) -> Starlette:
-    """`health` says how the dispatcher does; its `live` must be true for /healthz to answer 200."""
+def create_app(runtime: Runtime, controls: Controls, linked: Linked) -> Starlette:
+    """What `controls.health` calls `live` must be true for /healthz to answer 200."""
 
     async def healthz(_: Request) -> Response:
-        state = health()
-        return _json(state, 200 if state["live"] else 503)
+        state = controls.health()
+        shown = {name: state[name] for name in ("live", "seconds_since_tick")}
+        return JSONResponse(shown, 200 if state["live"] else 503)
 
     async def readyz(_: Request) -> Response:
         try:
-            await asyncio.to_thread(_probe, runtime)
-        except ConnectorError as error:
-            return PlainTextResponse(f"not ready: {error}\n", 503)
+            await asyncio.to_thread(runtime.probe)
+        except ConnectorError:
+            return PlainTextResponse("not ready; GET /api/health says why to those who have a key\n", 503)
         return PlainTextResponse("ready\n")
 
     return Starlette(
@@ -36,16 +35,7 @@ def create_app(runtime: Runtime, health: Health, linked: Linked) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             *ConnectPages(runtime=runtime, linked=linked).routes(),
+            AdminApi(runtime, controls).mount(),
         ],
+        middleware=[Middleware(Guard, runtime.settings.daemon)],
     )
-
-
-def _probe(runtime: Runtime) -> None:
-    """The database takes a write and the key is the right one."""
-    runtime.check_key()
-    with runtime.store.write() as connection:
-        connection.exec_driver_sql("SELECT 1")
-
-
-def _json(value: Any, status: int) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")

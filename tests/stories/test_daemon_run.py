@@ -110,8 +110,8 @@ def test_it_links_syncs_when_due_delivers_and_ends_when_asked(desk: Desk, around
         around.book("invoice")
         make_due(desk)
         eventually(lambda: mirror_equals(around) and known(desk).cycle > 1 and known(desk).lease_until is None)
-        state = get(desk, "/healthz").json()
-        assert (state["live"], state["outcomes"]) == (True, {"acme": "ok"})
+        assert get(desk, "/healthz").json().keys() == {"live", "seconds_since_tick"}, "clients are nobody's business"
+        assert known(desk).outcome == "ok"
 
         started = time.monotonic()
         done = desk.end(process)
@@ -178,7 +178,7 @@ def test_an_unusable_database_shows_in_readiness(desk: Desk) -> None:
     with running(desk), contextlib.closing(sqlite3.connect(desk.folder / "connector.db")) as database:
         database.execute("ALTER TABLE data_key RENAME TO elsewhere")
         answer = get(desk, "/readyz")
-        assert (answer.status_code, "not ready: the database cannot be used" in answer.text) == (503, True)
+        assert (answer.status_code, "the database cannot be used" not in answer.text) == (503, True)
         assert get(desk, "/healthz").status_code == 200
         database.execute("ALTER TABLE elsewhere RENAME TO data_key")
         assert get(desk, "/readyz").status_code == 200

@@ -25,6 +25,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("connection_id", "external_id"),
     )
     op.create_table(
+        "api_key",
+        sa.Column("prefix", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("prefix"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
         "attempt",
         sa.Column("id", BIG, nullable=False),
         sa.Column("destination", sa.String(), nullable=False),
