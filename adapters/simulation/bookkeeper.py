@@ -42,7 +42,7 @@ class Bookkeeper:
         """Every act by name, sorted."""
         return sorted(self._acts)
 
-    def perform(self, name: str, **args: Any) -> Done:
+    def perform(self, name: str, /, **args: Any) -> Done:
         """Do the act of that name. Items and customers are given by id, amounts as decimal strings."""
         act = self._acts.get(name)
         if act is None:

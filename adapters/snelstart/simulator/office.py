@@ -13,7 +13,9 @@ from adapters.snelstart.simulator.settings import SimulatorSettings
 from connector.clock import Clock
 
 LIFE = timedelta(seconds=3599)
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!?~>"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_AWKWARD = "???>>>"
+"""Gives a slash and a plus in base64, wherever it stands; the whole length gives an equals sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class TokenOffice:
 
     def issue(self, administration: str | None = None) -> str:
         """Make a koppelsleutel; the one before dies, and its tokens with it."""
-        password = "".join(self._random.choice(_LETTERS) for _ in range(301))
+        password = "".join(self._random.choice(_LETTERS) for _ in range(295)) + _AWKWARD
         key = b64encode(f"{self._random.getrandbits(128):032x}:{password}".encode()).decode()
         self.withdraw()
         self._keys = {key: administration or self._administration}

@@ -61,7 +61,7 @@ class Client:
                 return found
             found += page
 
-    def act(self, name: str, **args: Any) -> tuple[str, ...]:
+    def act(self, name: str, /, **args: Any) -> tuple[str, ...]:
         """Let something be booked, some seconds later."""
         self.clock.advance(7)
         return self.simulator.bookkeeper.perform(name, **args).ids

@@ -39,9 +39,7 @@ async def test_whatever_changes_moves_its_stamp(seed: int) -> None:
 async def test_payment_moves_the_invoice_as_the_knob_says(knob: str, moved: set[bool]) -> None:
     async with simulated(small_books(invoices=120), payment_moves_modified=knob, fraction_digits=7) as client:
         before = {row["id"]: row["modifiedOn"] for row in await client.rows("verkoopfacturen")}
-        paid = []
-        for _ in range(8):
-            paid.append(client.act("pay_partly")[0])
+        paid = [client.act("pay_partly")[0] for _ in range(8)]
         after = {row["id"]: row["modifiedOn"] for row in await client.rows("verkoopfacturen")}
         assert {after[key] > before[key] for key in paid} == moved
 
