@@ -11,7 +11,8 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -273,3 +274,39 @@ def link_of(connecting: "subprocess.Popen[str]") -> str:
     """The link that is printed for a person, as soon as it is."""
     assert connecting.stdout is not None
     return next(line.strip() for line in connecting.stdout if line.startswith("http"))
+
+
+@contextlib.contextmanager
+def running(desk: Desk, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """A daemon that answers; it is gone afterwards, however the test went."""
+    process = desk.start(*(words or ("run",)))
+    try:
+        eventually(lambda: healthy(desk) or process.poll() is not None)
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            if process.poll() is None:
+                process.send_signal(number)
+        process.wait(PATIENCE_S)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Nobody tells us what another process has come to."""
+    until = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.05)
+
+
+def get(desk: Desk, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{desk.port}{path}", trust_env=False, timeout=PATIENCE_S)
+
+
+def healthy(desk: Desk) -> bool:
+    try:
+        return get(desk, "/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

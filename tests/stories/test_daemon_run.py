@@ -4,18 +4,15 @@ import contextlib
 import json
 import signal
 import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
 import sqlalchemy as sa
 
 from connector import mirror
 from connector.store import connections
-from tests.desk import PATIENCE_S, Desk, Done, Servers, link_of, sign_in
+from tests.desk import Desk, Done, Servers, eventually, get, link_of, running, sign_in
 
 DRAIN_S = 25.0
 LEDGER = "/sync/Financial/TransactionLines"
@@ -34,42 +31,6 @@ destination = "second"
 mapping = "other.toml"
 base_url = "{package}"
 """
-
-
-@contextmanager
-def running(desk: Desk, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """A daemon that answers; it is gone afterwards, however the test went."""
-    process = desk.start(*(words or ("run",)))
-    try:
-        eventually(lambda: healthy(desk) or process.poll() is not None)
-        yield process
-    finally:
-        for number in (signal.SIGTERM, signal.SIGTERM):
-            if process.poll() is None:
-                process.send_signal(number)
-        process.wait(PATIENCE_S)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Nobody tells us what another process has come to."""
-    until = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.05)
-
-
-def get(desk: Desk, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{desk.port}{path}", trust_env=False, timeout=PATIENCE_S)
-
-
-def healthy(desk: Desk) -> bool:
-    try:
-        return get(desk, "/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def logged(done: Done) -> list[dict[str, object]]:
