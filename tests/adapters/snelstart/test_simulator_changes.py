@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.simulation import BookkeepingError
+from adapters.simulation.relations import Role
 from tests.adapters.snelstart.simulated import Client, named, simulated, small_books
 
 LISTED = ("relaties", "verkoopfacturen", "bankboekingen", "kasboekingen", "grootboekmutaties")
@@ -139,6 +140,32 @@ async def test_a_credit_note_is_a_negative_invoice_set_off_by_a_booking_nobody_c
         assert len(memorial["verkoopboekingBoekingsRegels"]) == 2
         client.act("unmatch", item=credit)
         assert (await client.get(f"memoriaalboekingen/{offset.id}")).status_code == 404
+
+
+async def test_bookings_move_with_the_invoice_they_are_about() -> None:
+    async with simulated(fraction_digits=7) as client:
+        (invoice,) = client.act("invoice")
+        client.act("pay", item=invoice)
+        _, receipt, refund = client.act("charge_back", item=invoice)
+        _, credit = client.act("credit_note")
+        customer = client.books.matching.items[credit].customer
+        client.simulator.world.catch_up()
+        offset = next(
+            key
+            for key, one in client.simulator.world.postings.offsets.items()
+            if credit in {part.item.id for part in one.match.parts}
+        )
+        bookings = [client.books.matching.items[item].line.entry.id for item in (receipt, refund)]
+        paths = [f"bankboekingen/{key}" for key in bookings] + [f"memoriaalboekingen/{offset}"]
+        before = [await client.one(path) for path in paths]
+        client.act("delete_entry", item=invoice)
+        debtors = [one for one in client.books.relations.customers.values() if one.role is Role.CUSTOMER]
+        other = next(one.id for one in debtors if one is not customer)
+        client.act("merge_customers", gone=customer.id, kept=other)
+        after = [await client.one(path) for path in paths]
+        assert [new["modifiedOn"] > old["modifiedOn"] for new, old in zip(after, before, strict=True)] == [True] * 3
+        assert [len(row["verkoopboekingBoekingsRegels"]) for row in before] == [1, 1, 2]
+        assert [len(row["verkoopboekingBoekingsRegels"]) for row in after] == [0, 0, 2]
 
 
 async def test_a_write_off_is_only_seen_in_the_open_amount() -> None:
