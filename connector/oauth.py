@@ -28,7 +28,7 @@ RESERVE: Final = 0.1
 """The share of the package's token requests a day that is left to people who sign in."""
 
 _POLL_S: Final = 0.25
-_LONGEST_POLL_S: Final = 4.0
+_LONGEST_POLL_S: Final = 10.0
 _PATIENCE_S: Final = 30.0
 _SECOND_LOOK_S: Final = 5.0
 _SLACK_S: Final = 30.0

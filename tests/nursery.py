@@ -89,10 +89,10 @@ def _bear(client: socket.socket) -> None:
         os.setuid(int(user))
     sys.argv = ["connector", *asked["words"]]
     if setting := os.environ.get("CONNECTOR_FAILPOINTS"):
-        _arm(setting)
+        arm(setting)
 
 
-def _arm(setting: str) -> None:
+def arm(setting: str) -> None:
     """What importing the program under this setting would have done."""
     from connector import failpoints
 

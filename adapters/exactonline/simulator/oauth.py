@@ -46,6 +46,8 @@ class TokenOffice:
         self._access: dict[str, datetime] = {}
         self._refresh: str | None = None
         self._superseded: str | None = None
+        self._revoked: str | None = None
+        """The last refresh token of a consent that was taken back; its app learns of it by one more try."""
         self._granted_at: datetime | None = None
         self._calls: Counter[date] = Counter()
 
@@ -66,6 +68,7 @@ class TokenOffice:
     def revoke(self) -> None:
         """The user takes the consent back."""
         self._access.clear()
+        self._revoked = self._refresh
         self._refresh = self._superseded = None
 
     def accepts(self, access_token: str | None) -> bool:
@@ -75,6 +78,11 @@ class TokenOffice:
         if self._superseded is not None and access_token == self.newest:
             self._superseded = None  # its successor was used
         return True
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The only one that lives."""
+        return self._refresh
 
     @property
     def newest(self) -> str | None:
@@ -112,7 +120,10 @@ class TokenOffice:
     def _refresh_with(self, token: str, now: datetime) -> TokenAnswer:
         tolerated = self._settings.old_refresh_token_lives and token == self._superseded
         if token != self._refresh and not tolerated:
-            self._violations["old_refresh_token"] += 1
+            if token == self._revoked:
+                self._revoked = None
+            else:
+                self._violations["old_refresh_token"] += 1
             return TokenAnswer(401, '{"error":"unauthorized_client","error_description":"Old refresh token used."}')
         assert self._granted_at is not None
         age = now - self._granted_at

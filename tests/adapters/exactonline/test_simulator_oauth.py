@@ -175,6 +175,9 @@ async def test_revoked_consent_ends_everything() -> None:
         assert (await client.get("system/Divisions")).status_code == 401
         client.clock.advance(600)
         assert (await client.refresh(tokens["refresh_token"])).status_code == 401
+        assert "old_refresh_token" not in client.simulator.violations, "nobody knows of it before"
+        assert (await client.refresh(tokens["refresh_token"])).status_code == 401
+        assert (await client.http.get("/_sim/violations")).json()["old_refresh_token"] == 1
 
 
 async def test_a_lost_token_response_still_consumed_the_token() -> None:
