@@ -88,9 +88,15 @@ class Guard:
         return name in self._hosts or (self._any_address and _is_address(name))
 
     def _from_us(self, headers: Headers) -> bool:
-        """Browsers say from where; what says nothing is no browser, and has no cookies of anybody."""
+        """Browsers say from where; what says nothing is no browser, and has no cookies of anybody.
+
+        A page that sends no referrer, as ours, has its origin hidden as "null"; the site is still said.
+        """
         origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
-        return set(sites) <= {"same-origin", "none"} and all(self._is_our_origin(one, headers) for one in origins)
+        hidden = ["null"] if sites == ["same-origin"] else []
+        return set(sites) <= {"same-origin", "none"} and all(
+            one in hidden or self._is_our_origin(one, headers) for one in origins
+        )
 
     def _is_our_origin(self, origin: str, headers: Headers) -> bool:
         return origin.lower() == self._origin or urlsplit(origin).netloc.lower() == headers["host"].lower()
