@@ -25,13 +25,9 @@ ZERO = Decimal(0)
 class Mutation:
     """One line of a booking. An edited booking has lines with new ids (sheet 13.4)."""
 
+    id: str
     booking: Booking
     posting: Posting
-    position: int
-
-    @property
-    def id(self) -> str:
-        return derived_id(f"{self.booking.id} {self.booking.modified.isoformat()} {self.position}")
 
 
 def money_booking(world: World, booking: Booking) -> Json:
@@ -98,8 +94,9 @@ def memorial(world: World, booking: Booking) -> Json:
 
 
 def mutations_of(world: World, booking: Booking) -> Iterator[Mutation]:
+    version = f"{booking.id} {booking.modified.isoformat()}"
     for position, posting in enumerate(world.postings.postings(booking)):
-        yield Mutation(booking, posting, position)
+        yield Mutation(derived_id(f"{version} {position}"), booking, posting)
 
 
 def mutation(world: World, line: Mutation) -> Json:

@@ -42,12 +42,12 @@ class Pen:
 
     def stamp(self, instant: datetime, key: str) -> str:
         """The server's wall clock, to a precision of 0 to 7 digits, without trailing zeros."""
-        wall = instant.astimezone(ZoneInfo(self._settings.server_zone)).replace(tzinfo=None)
-        digits = self._settings.fraction_digits
+        wall = instant.astimezone(ZoneInfo(self._settings.server_zone))
+        digits, mark = self._settings.fraction_digits, crc32(key.encode())
         if digits is None:
-            digits = crc32(key.encode()) % (_FINEST + 1)
-        fraction = f"{wall.microsecond:06d}{crc32(key.encode()) % 9 + 1}"[:digits].rstrip("0")
-        whole = wall.replace(microsecond=0).isoformat()
+            digits = mark % (_FINEST + 1)
+        fraction = f"{wall.microsecond:06d}{mark % 9 + 1}"[:digits].rstrip("0")
+        whole = wall.strftime("%Y-%m-%dT%H:%M:%S")
         return f"{whole}.{fraction}" if fraction else whole
 
     def money(self, amount: Decimal, key: str) -> Decimal:

@@ -74,7 +74,9 @@ class Reader:
         types = Types(resource.model, frozenset(name for path, _, name in refused if path == resource.path))
         node = parse_filter(text)
         passes, after, modified, write = compile_filter(node, types), since(node), resource.modified, resource.write
-        if after is not None and modified is not None:
+        if after is not None and resource.recent is not None:
+            rows = resource.recent(after)
+        elif after is not None and modified is not None:
             rows = (row for row in rows if modified(row) >= after)
         return (row for row in rows if passes(write(row)))
 

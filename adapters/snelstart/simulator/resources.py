@@ -18,7 +18,10 @@ MOST: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """`modified` lets a filter on it skip rows without writing them; without a `listing` there is only by-id."""
+    """`modified` lets a filter on it skip rows without writing them; without a `listing` there is only by-id.
+
+    `recent` finds the rows modified at or after a moment where that is cheaper than looking at all.
+    """
 
     path: str
     model: str
@@ -28,6 +31,7 @@ class Resource:
     listing: Callable[[], Iterable[Any]] | None = None
     modified: Callable[[Any], str] | None = None
     key: Callable[[Any], str] = attrgetter("id")
+    recent: Callable[[str], Iterable[Any]] | None = None
     pages: bool = True
     """Whether it knows OData; the others answer everything, whatever is asked."""
 
@@ -132,8 +136,9 @@ def _bookings(world: World) -> list[Resource]:
     def modified(booking: Booking) -> str:
         return pen.stamp(booking.modified, booking.id)
 
-    def mutations() -> Iterable[bookings.Mutation]:
-        return (line for booking in postings.all() for line in bookings.mutations_of(world, booking))
+    def mutations(since: str = "") -> Iterable[bookings.Mutation]:
+        recent = (booking for booking in postings.all() if not since or modified(booking) >= since)
+        return (line for booking in recent for line in bookings.mutations_of(world, booking))
 
     def money(kind: BookingKind, scope: str) -> Resource:
         return Resource(
@@ -151,6 +156,6 @@ def _bookings(world: World) -> list[Resource]:
         Resource(
             "grootboekmutaties", bookings.MUTATION, "boekhouden:read",
             lambda key: next((line for line in mutations() if line.id == key), None),
-            lambda row: bookings.mutation(world, row), mutations, lambda row: modified(row.booking),
+            lambda row: bookings.mutation(world, row), mutations, lambda row: modified(row.booking), recent=mutations,
         ),
     ]  # fmt: skip
