@@ -198,6 +198,11 @@ class Desk:
         asyncio.run(link())
         return self
 
+    @property
+    def url(self) -> str:
+        """Where its daemon listens."""
+        return f"http://127.0.0.1:{self.port}"
+
     @contextlib.contextmanager
     def database(self) -> Iterator[Store]:
         store = open_store(f"sqlite:///{self.folder / 'connector.db'}", migrate=False)
@@ -302,7 +307,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def get(desk: Desk, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{desk.port}{path}", trust_env=False, timeout=PATIENCE_S)
+    return httpx.get(f"{desk.url}{path}", trust_env=False, timeout=PATIENCE_S)
 
 
 def healthy(desk: Desk) -> bool:
