@@ -27,7 +27,7 @@ from connector.clock import Clock
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _DENIED: Final = {"Message": "Authorization has been denied for this request."}
 _DOCUMENT_TYPES: Final = {"verkoopboekingen", "relaties", "inkoopboekingen"}
-_READ_ONLY = Refusal(405, {"Message": "The requested resource does not support this http method."})
+_NOT_SUPPORTED: Final = {"Message": "The requested resource does not support this http method."}
 
 
 class Api:
@@ -85,6 +85,8 @@ class Api:
             return _refused(refusal)
 
     def _answer(self, request: Request, token: Token) -> Response:
+        if request.method != "GET":
+            raise Refusal(405, _NOT_SUPPORTED)
         self._world.catch_up()
         path: str = request.path_params["path"]
         match path.strip("/").split("/"):
@@ -92,6 +94,8 @@ class Api:
                 return self._resource(request, token, self._resources[name], rest)
             case ["documenten", *rest]:
                 self._may(token, "documenten:read")
+                if self._foreign(token):
+                    raise Refusal(404)
                 return self._documents(rest)
             case ["echo"]:
                 return Response(status_code=204)
@@ -110,14 +114,15 @@ class Api:
                 return {"hasAccess": True}
             case ["rapportages", "periodebalans"]:
                 self._may(token, "rapportage")
-                return reference.period_balance(self._world, *_dates(request))
+                start, end = _dates(request)
+                return [] if self._foreign(token) else reference.period_balance(self._world, start, end)
         raise Refusal(404)
 
     def _resource(self, request: Request, token: Token, resource: Resource, rest: list[str]) -> Response:
         self._may(token, resource.scope)
-        if request.method != "GET" or (not rest and resource.listing is None):
-            raise _READ_ONLY
-        foreign = token.administration != self._world.administration
+        if not rest and resource.listing is None:  # it can only be written to there
+            raise Refusal(405, _NOT_SUPPORTED)
+        foreign = self._foreign(token)
         if not rest:
             raw = {
                 name: value for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name[:1] == "$"
@@ -181,6 +186,10 @@ class Api:
             case [_, _]:
                 raise Refusal(400, [{"errorCode": "BLG-0001", "message": "Bijlage niet gevonden.", "details": None}])
         raise Refusal(404)
+
+    def _foreign(self, token: Token) -> bool:
+        """Whether the token opens other books than these: nothing was ever booked there."""
+        return token.administration != self._world.administration
 
     def _may(self, token: Token, scope: str) -> None:
         if scope not in token.scopes:
