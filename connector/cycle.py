@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 
-from connector.adapter import Adapter, Assembler, Feed, Identity, Package, References
+from connector.adapter import REFERENCE_GROUP, Adapter, Assembler, Feed, Identity, Package, References
 from connector.assembly import Assembly, Destiny
 from connector.clock import Clock
 from connector.closing import Closer
@@ -61,6 +61,8 @@ class Cycle:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Progress = field(default_factory=Progress)
     rng: random.Random = field(default_factory=random.SystemRandom)
+    _known: References | None = None
+    """The reference rows, until a stage has changed them."""
 
     async def run(self) -> CycleReport:
         """Claim the lease, read, assemble, close; whatever happens, say when the next cycle is due."""
@@ -174,6 +176,8 @@ class Cycle:
                 rows.without_anchor, self.store, self.connection.id, anchor, sorted(opened)
             )
             await _ask("anchors.look_up_failed", reader.look_up(anchor, lonely, references))
+        if REFERENCE_GROUP in reader.touched:
+            self._known = None
 
     async def _assemble(self, lease: Lease, report: CycleReport) -> None:
         references = await self._references()
@@ -262,7 +266,9 @@ class Cycle:
         return f"{self.connection.name}-{lease.epoch}"
 
     async def _references(self) -> References:
-        return await asyncio.to_thread(rows.references, self.store, self.connection.id)
+        if self._known is None:
+            self._known = await asyncio.to_thread(rows.references, self.store, self.connection.id)
+        return self._known
 
     def _assembler(self, references: References) -> Assembler:
         return self.package.assembler(references, self.mapping, self.connection.administration)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NoReturn, Protocol, Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -209,14 +210,14 @@ class Client:
 
     def _checked(self, url: str, params: Mapping[str, str] | None) -> httpx.URL:
         try:
-            parsed = httpx.URL(url)
+            parsed = httpx.URL(_with_query(url, params) if params else url)
         except httpx.InvalidURL as error:
             raise _foreign("is not a URL", self.name) from error
         if origin_of(parsed) not in self._origins or parsed.userinfo:
             raise _foreign(f"leads to another origin, {parsed.scheme}://{parsed.netloc.decode()}", self.name)
         if not path_within(parsed, self._prefixes):
             raise _foreign(f"leads outside this administration, to {parsed.path}", self.name)
-        return parsed.copy_merge_params(params) if params else parsed
+        return parsed
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         retrying = AsyncRetrying(
@@ -308,6 +309,11 @@ async def _reason(answer: httpx.Response, deadline: Deadline) -> str:
             reason = start.decode("utf-8", "replace")
     printable = "".join(c if c.isprintable() else " " for c in redact(reason))
     return f": {printable[:_REASON_LENGTH]}" if printable.strip() else ""
+
+
+def _with_query(url: str, params: Mapping[str, str]) -> str:
+    """Put together as text: httpx would take the URL apart once more for it."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}"
 
 
 def _foreign(what: str, name: str) -> ForeignLink:

@@ -61,8 +61,8 @@ class Reader:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     on_page: Callable[[FeedReport], None] = lambda _: None
     _read: list[FeedState] = field(default_factory=list)
-    _touched: set[str] = field(default_factory=set)
-    """Groups that an earlier page of this stage has marked already."""
+    touched: set[str] = field(default_factory=set)
+    """Groups that the pages of this stage have marked so far."""
 
     async def read(self, feed: Feed, known: FeedState | None, references: References) -> FeedReport:
         """Read a feed to its end; the cursor of each page is stored with its rows."""
@@ -188,11 +188,11 @@ class Reader:
             gone = [*page.removals, *self._quarantine(connection, page, now)]
             touched |= rows.remove(connection, connection_id, gone, quiet=self.package.quiet)
             failpoint("page.in_tx")
-            groups.touch(connection, connection_id, touched - self._touched)
+            groups.touch(connection, connection_id, touched - self.touched)
             if state is not None:
                 feeds.put(connection, connection_id, [state])
             failpoint("page.before_commit")
-        self._touched |= touched
+        self.touched |= touched
 
     def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> list[Removal]:
         """Set aside what is bad and let go of what is cured; returns the places that were held for the cured."""

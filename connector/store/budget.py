@@ -40,6 +40,8 @@ class BudgetStore:
         self._key = {"app": app, "administration": administration}
         self._mine = (_budget.c.app == app) & (_budget.c.administration == administration)
         self._limits = {"minute": per_minute, "day": per_day}
+        self._known: sa.Row[Any] | None = None
+        """The row as our last call left it; others may have counted more since."""
 
     def take(self, now: datetime, *, priority: bool) -> datetime | None:
         """Take one call, in one statement; None when taken, else when to ask again.
@@ -56,13 +58,19 @@ class BudgetStore:
             "day_default": self._limits["day"],
         }
         with self._store.write() as connection:
-            if connection.execute(_taken(self._insert), values).one_or_none() is not None:
+            self._known = connection.execute(_taken(self._insert), values).one_or_none()
+            if self._known is not None:
                 return None
             row = connection.execute(sa.select(_budget).where(self._mine)).one()
         return self._opens_at(row, now, priority=priority)
 
     def told(self, now: datetime, told: Told) -> None:
-        """Believe the package about its limits, and about the calls left when it counted more than we did."""
+        """Believe the package about its limits, and about the calls left when it counted more than we did.
+
+        Most answers say nothing new, and cost nothing.
+        """
+        if self._known is not None and not _is_news(told, self._known, now):
+            return
         values: dict[str, Any] = {"refusals": 0}
         for window, limit, left, current in (
             ("minute", told.minute_limit, told.minute_remaining, _budget.c.minute == _floor(now)),
@@ -81,6 +89,7 @@ class BudgetStore:
 
     def pause(self, now: datetime, until: datetime | None) -> datetime:
         """Stop everybody after a refusal; returns until when. Refusals that name no time wait twice as long each."""
+        self._known = None
         with self._store.write() as connection:
             counted = sa.update(_budget).where(self._mine).values(refusals=_budget.c.refusals + 1)
             refusals = connection.scalar(counted.returning(_budget.c.refusals)) or 1
@@ -137,7 +146,25 @@ def _taken(insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert]) -> s
             "day_ends_at": sa.case((same_day, _budget.c.day_ends_at), else_=sa.null()),
         },
         where=sa.and_(sa.or_(_budget.c.paused_until.is_(None), _budget.c.paused_until <= now), *room),
-    ).returning(_budget.c.minute_used)
+    ).returning(*_budget.c)
+
+
+def _is_news(told: Told, known: sa.Row[Any], now: datetime) -> bool:
+    """Whether the row has to change: another limit, or more calls counted than by us."""
+    this_minute = known.minute == _floor(now)
+    return (
+        known.refusals > 0
+        or told.minute_limit not in {None, known.minute_limit}
+        or told.day_limit not in {None, known.day_limit}
+        or told.day_ends_at not in {None, known.day_ends_at}
+        or (this_minute and _used(told.minute_limit, told.minute_remaining) > known.minute_used)
+        or _used(told.day_limit, told.day_remaining) > known.day_used
+    )
+
+
+def _used(limit: int | None, remaining: int | None) -> int:
+    """Calls used, as the package counts them; none where it does not say."""
+    return 0 if limit is None or remaining is None else limit - remaining
 
 
 def _usable(limit: int, *, priority: bool) -> int:

@@ -54,6 +54,11 @@ class Linked(Struct, frozen=True, kw_only=True):
         return source_urn(self.name, self.package, self.administration)
 
 
+_LINKED = sa.select(*(TABLE.c[name] for name in Linked.__struct_fields__))
+_BY_ID = _LINKED.where(TABLE.c.id == sa.bindparam("wanted"))
+_BY_NAME = _LINKED.where(TABLE.c.name == sa.bindparam("wanted"))
+
+
 class LostLease(Busy):
     """Another process took over; what this one has not committed is void."""
 
@@ -65,7 +70,7 @@ def register(store: Store, *, name: str, package: str, administration: str, dest
     """
     values = {"package": package, "administration": administration, "destination": destination}
     with store.read() as connection:
-        row = connection.execute(_select().where(TABLE.c.name == name)).mappings().first()
+        row = connection.execute(_BY_NAME, {"wanted": name}).mappings().first()
     if row is None:
         _add(store, name, values, now)
         return find(store, name)
@@ -102,17 +107,17 @@ def _add(store: Store, name: str, values: dict[str, str], now: datetime) -> None
 
 def find(store: Store, name: str) -> Linked:
     with store.read() as connection:
-        row = connection.execute(_select().where(TABLE.c.name == name)).mappings().one()
+        row = connection.execute(_BY_NAME, {"wanted": name}).mappings().one()
     return Linked(**row)
 
 
 def get(connection: sa.Connection, connection_id: int) -> Linked:
-    return Linked(**connection.execute(_select().where(TABLE.c.id == connection_id)).mappings().one())
+    return Linked(**connection.execute(_BY_ID, {"wanted": connection_id}).mappings().one())
 
 
 def everyone(store: Store) -> list[Linked]:
     with store.read() as connection:
-        return [Linked(**row) for row in connection.execute(_select().order_by(TABLE.c.name)).mappings()]
+        return [Linked(**row) for row in connection.execute(_LINKED.order_by(TABLE.c.name)).mappings()]
 
 
 def due(store: Store, names: Sequence[str], now: datetime, limit: int) -> list[str]:
@@ -180,17 +185,21 @@ def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: t
     return Lease(connection_id=connection_id, owner=owner, epoch=epoch)
 
 
+_FENCE = (
+    sa.update(TABLE)
+    .where(TABLE.c.id == sa.bindparam("leased"), TABLE.c.lease_epoch == sa.bindparam("epoch"))
+    .values(lease_until=sa.bindparam("until", type_=TABLE.c.lease_until.type))
+)
+"""Built once, because every transaction begins with it."""
+
+
 def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timedelta) -> None:
     """Prove inside a transaction that the lease is still ours, and renew it.
 
     Raises:
         LostLease: another process took over; the transaction must roll back.
     """
-    held = connection.execute(
-        sa.update(TABLE)
-        .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
-        .values(lease_until=now + ttl)
-    )
+    held = connection.execute(_FENCE, {"leased": lease.connection_id, "epoch": lease.epoch, "until": now + ttl})
     if held.rowcount != 1:
         raise LostLease("another process took over this administration", where=f"connection {lease.connection_id}")
 
@@ -265,7 +274,3 @@ def postpone(store: Store, name: str, *, until: datetime, outcome: str, reason: 
         connection.execute(
             sa.update(TABLE).where(TABLE.c.name == name).values(next_due_at=until, outcome=outcome, reason=reason)
         )
-
-
-def _select() -> sa.Select[tuple[object, ...]]:
-    return sa.select(*(TABLE.c[name] for name in Linked.__struct_fields__))

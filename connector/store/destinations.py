@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from msgspec import Struct, structs
 
 from connector.errors import Busy
+from connector.store import bulk
 from connector.store.connections import LostLease
 from connector.store.engine import Store
 from connector.store.tables import AttemptRow, DestinationRow
@@ -53,10 +54,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+_HEALTH = sa.select(*(TABLE.c[field] for field in Health.__struct_fields__)).where(TABLE.c.name == sa.bindparam("of"))
+
+
 def health(connection: sa.Connection, name: str) -> Health:
     """A destination nobody has delivered to yet is healthy."""
-    columns = (TABLE.c[field] for field in Health.__struct_fields__)
-    row = connection.execute(sa.select(*columns).where(TABLE.c.name == name)).mappings().first()
+    row = connection.execute(_HEALTH, {"of": name}).mappings().first()
     return Health(**row) if row else Health()
 
 
@@ -76,21 +79,34 @@ def retry_now(store: Store, name: str) -> None:
         connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(due_at=None))
 
 
+_CLAIM = (
+    sa.update(TABLE)
+    .where(
+        TABLE.c.name == sa.bindparam("of"),
+        sa.or_(
+            TABLE.c.lease_until.is_(None), TABLE.c.lease_until < sa.bindparam("now", type_=TABLE.c.lease_until.type)
+        ),
+    )
+    .values(
+        lease_epoch=TABLE.c.lease_epoch + 1,
+        lease_owner=sa.bindparam("by"),
+        lease_until=sa.bindparam("until", type_=TABLE.c.lease_until.type),
+    )
+    .returning(TABLE.c.lease_epoch)
+)
+
+
 def claim(store: Store, name: str, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
     """Take the lease.
 
     Raises:
         Busy: another process delivers to this destination.
     """
-    _put(store, name, {})
-    statement = (
-        sa.update(TABLE)
-        .where(TABLE.c.name == name, sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now))
-        .values(lease_epoch=TABLE.c.lease_epoch + 1, lease_owner=owner, lease_until=now + ttl)
-        .returning(TABLE.c.lease_epoch)
-    )
+    asked = {"of": name, "by": owner, "now": now, "until": now + ttl}
     with store.write() as connection:
-        epoch = connection.execute(statement).scalar()
+        epoch = connection.execute(_CLAIM, asked).scalar()
+        if epoch is None and _add(store, connection, name):
+            epoch = connection.execute(_CLAIM, asked).scalar()
     if epoch is None:
         raise Busy(
             "another process delivers to this destination",
@@ -100,17 +116,20 @@ def claim(store: Store, name: str, *, owner: str, now: datetime, ttl: timedelta)
     return Lease(destination=name, owner=owner, epoch=epoch)
 
 
+_FENCE = (
+    sa.update(TABLE)
+    .where(TABLE.c.name == sa.bindparam("leased"), TABLE.c.lease_epoch == sa.bindparam("epoch"))
+    .values(lease_until=sa.bindparam("until", type_=TABLE.c.lease_until.type))
+)
+
+
 def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timedelta) -> None:
     """Prove inside a transaction that the lease is still ours, and renew it.
 
     Raises:
         LostLease: another process took over; the transaction must roll back.
     """
-    held = connection.execute(
-        sa.update(TABLE)
-        .where(TABLE.c.name == lease.destination, TABLE.c.lease_epoch == lease.epoch)
-        .values(lease_until=now + ttl)
-    )
+    held = connection.execute(_FENCE, {"leased": lease.destination, "epoch": lease.epoch, "until": now + ttl})
     if held.rowcount != 1:
         raise LostLease("another process took over this destination", where=f"destination {lease.destination}")
 
@@ -133,7 +152,7 @@ def fared(connection: sa.Connection, name: str, before: Health, after: Health) -
 
 
 def record(connection: sa.Connection, attempt: Attempt) -> None:
-    connection.execute(sa.insert(ATTEMPT).values(**structs.asdict(attempt)))
+    bulk.insert(connection, ATTEMPT, [structs.asdict(attempt)])
 
 
 def attempts(store: Store, name: str, limit: int = 50) -> Sequence[Attempt]:
@@ -145,8 +164,12 @@ def attempts(store: Store, name: str, limit: int = 50) -> Sequence[Attempt]:
 
 
 def _put(store: Store, name: str, values: dict[str, Any]) -> None:
-    insert = store.insert(TABLE).values(name=name, paused=False, reason="", failures=0, lease_epoch=0)
     with store.write() as connection:
-        connection.execute(insert.on_conflict_do_nothing())
-        if values:
-            connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(**values))
+        _add(store, connection, name)
+        connection.execute(sa.update(TABLE).where(TABLE.c.name == name).values(**values))
+
+
+def _add(store: Store, connection: sa.Connection, name: str) -> bool:
+    """Whether it was not there yet."""
+    insert = store.insert(TABLE).values(name=name, paused=False, reason="", failures=0, lease_epoch=0)
+    return connection.execute(insert.on_conflict_do_nothing()).rowcount == 1

@@ -28,10 +28,14 @@ class FeedState(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+_STATES = sa.select(*(TABLE.c[name] for name in FeedState.__struct_fields__)).where(
+    TABLE.c.connection_id == sa.bindparam("of")
+)
+
+
 def states(store: Store, connection_id: int) -> dict[str, FeedState]:
-    columns = [TABLE.c[name] for name in FeedState.__struct_fields__]
     with store.read() as connection:
-        rows = connection.execute(sa.select(*columns).where(TABLE.c.connection_id == connection_id)).mappings()
+        rows = connection.execute(_STATES, {"of": connection_id}).mappings()
         return {row["name"]: FeedState(**row) for row in rows}
 
 

@@ -21,15 +21,17 @@ def touch_all(connection: sa.Connection, connection_id: int) -> None:
     connection.execute(sa.update(TABLE).where(TABLE.c.connection_id == connection_id).values(touched=True))
 
 
+_TOUCHED = (
+    sa.select(TABLE.c.group_key)
+    .where(TABLE.c.connection_id == sa.bindparam("of"), TABLE.c.touched)
+    .order_by(TABLE.c.group_key)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 def touched(store: Store, connection_id: int, limit: int) -> list[str]:
-    statement = (
-        sa.select(TABLE.c.group_key)
-        .where(TABLE.c.connection_id == connection_id, TABLE.c.touched)
-        .order_by(TABLE.c.group_key)
-        .limit(limit)
-    )
     with store.read() as connection:
-        return list(connection.execute(statement).scalars())
+        return list(connection.execute(_TOUCHED, {"of": connection_id, "most": limit}).scalars())
 
 
 def count_touched(store: Store, connection_id: int) -> int:

@@ -4,14 +4,15 @@ The events of one connection and ordering key form a *lane*; the order within it
 
 * Within a lane nothing is claimed behind an event that waits or is dead.
 * Of one entity at most one version is under way, also when its versions lie in different lanes.
-* A barrier is claimed only when every earlier event of its connection is delivered or superseded. Meanwhile it holds
-  nobody: what a person must know does not wait behind it.
+* A barrier is claimed only when every earlier event of its connection is delivered or superseded, save for other
+  barriers, which it may accompany. Meanwhile it holds nobody: what a person must know does not wait behind it.
 
 One process at a time delivers to a destination (`connector.store.destinations`), so a claim needs no owner.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -28,6 +29,24 @@ CHUNK = 900
 HELD = ("waiting", "dead")
 INTRODUCING = ("administration", "customer")
 """Entities that others refer to: their first version keeps its place before whatever refers to it."""
+
+_NUMBERED = (
+    sa.update(CONNECTION)
+    .where(CONNECTION.c.id == sa.bindparam("of"))
+    .values(sequence=CONNECTION.c.sequence + sa.bindparam("more"))
+    .returning(CONNECTION.c.sequence)
+)
+_CHOSEN = OUTBOX.c.id.in_(sa.bindparam("chosen", expanding=True))
+_DELIVERED = (
+    sa.update(OUTBOX)
+    .where(_CHOSEN)
+    .values(
+        state="delivered",
+        delivered_at=sa.bindparam("at", type_=OUTBOX.c.delivered_at.type),
+        due_at=sa.null(),
+        reason="",
+    )
+)
 
 State = Literal["pending", "waiting", "delivered", "dead"]
 
@@ -76,6 +95,14 @@ class Mark(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+_CLAIM = (
+    sa.update(OUTBOX)
+    .where(_CHOSEN)
+    .values(attempts=OUTBOX.c.attempts + 1)
+    .returning(*(OUTBOX.c[name] for name in Claimed.__struct_fields__))
+)
+
+
 def append(
     connection: sa.Connection,
     *,
@@ -93,12 +120,7 @@ def append(
     if not events:
         return 0
     _supersede(connection, connection_id, destination, events)
-    last = connection.execute(
-        sa.update(CONNECTION)
-        .where(CONNECTION.c.id == connection_id)
-        .values(sequence=CONNECTION.c.sequence + len(events))
-        .returning(CONNECTION.c.sequence)
-    ).scalar_one()
+    last = connection.execute(_NUMBERED, {"of": connection_id, "more": len(events)}).scalar_one()
     bulk.insert(
         connection,
         OUTBOX,
@@ -177,20 +199,13 @@ def claim(
     chosen = list(_choose(connection, destination, limit_events, limit_bytes, now))
     claimed: list[Claimed] = []
     for chunk in _chunks(chosen):
-        rows = connection.execute(
-            sa.update(OUTBOX)
-            .where(OUTBOX.c.id.in_(chunk))
-            .values(attempts=OUTBOX.c.attempts + 1)
-            .returning(*(OUTBOX.c[name] for name in Claimed.__struct_fields__))
-        )
-        claimed.extend(Claimed(**row) for row in rows.mappings())
+        claimed.extend(Claimed(**row) for row in connection.execute(_CLAIM, {"chosen": chunk}).mappings())
     return sorted(claimed, key=lambda event: event.id)
 
 
 def any_due(connection: sa.Connection, destination: str, now: datetime) -> bool:
     """Whether a claim would find something."""
-    eligible = _eligible(destination, 0, now).subquery()
-    return bool(connection.execute(sa.select(sa.exists().where(~eligible.c.behind))).scalar())
+    return next(_choose(connection, destination, 1, 0, now), None) is not None
 
 
 def _choose(
@@ -203,9 +218,10 @@ def _choose(
         lane = (row.connection_id, row.ordering_key)
         if lane in passed:
             continue
+        if row.behind and row.barrier:
+            continue
         if row.behind or (row.refused and count):
-            if not row.barrier:
-                passed.add(lane)
+            passed.add(lane)
             continue
         if count and size + row.size > limit_bytes:
             return
@@ -220,17 +236,22 @@ def _candidates(connection: sa.Connection, destination: str, chunk: int, now: da
     """What may be sent now as far as its own lane is concerned; `behind` marks what another lane holds back."""
     after = 0
     while True:
-        rows = connection.execute(_eligible(destination, after, now).limit(chunk)).all()
+        asked = {"to": destination, "after": after, "now": now, "chunk": chunk}
+        rows = connection.execute(_eligible(), asked).all()
         yield from rows
         if len(rows) < chunk:
             return
         after = rows[-1].id
 
 
-def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
+@cache
+def _eligible() -> sa.Select[Any]:
+    """Built once: it is asked for each batch, and building it costs more than asking."""
     held = OUTBOX.alias("held")
     older = OUTBOX.alias("older")
     sibling = OUTBOX.alias("sibling")
+    destination = sa.bindparam("to", type_=OUTBOX.c.destination.type)
+    now = sa.bindparam("now", type_=OUTBOX.c.due_at.type)
     lane_is_held = sa.exists().where(
         held.c.connection_id == OUTBOX.c.connection_id,
         held.c.ordering_key == OUTBOX.c.ordering_key,
@@ -244,6 +265,7 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
         older.c.id < OUTBOX.c.id,
         in_states(older, UNDELIVERED),
         older.c.destination == destination,
+        ~older.c.barrier,
     )
     older_of_entity = sa.exists().where(
         sibling.c.connection_id == OUTBOX.c.connection_id,
@@ -266,23 +288,20 @@ def _eligible(destination: str, after: int, now: datetime) -> sa.Select[Any]:
         )
         .where(
             OUTBOX.c.destination == destination,
-            OUTBOX.c.id > after,
+            OUTBOX.c.id > sa.bindparam("after", type_=OUTBOX.c.id.type),
             in_states(OUTBOX, UNDELIVERED),
             sa.or_(OUTBOX.c.state == "pending", sa.and_(OUTBOX.c.state == "waiting", OUTBOX.c.due_at <= now)),
             ~lane_is_held,
         )
         .order_by(OUTBOX.c.id)
+        .limit(sa.bindparam("chunk", type_=sa.Integer))
     )
 
 
 def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> None:
     """Write down what became of claimed events."""
     for chunk in _chunks([mark.id for mark in marks if mark.state == "delivered"]):
-        connection.execute(
-            sa.update(OUTBOX)
-            .where(OUTBOX.c.id.in_(chunk))
-            .values(state="delivered", delivered_at=now, due_at=None, reason="")
-        )
+        connection.execute(_DELIVERED, {"chosen": chunk, "at": now})
     if others := [mark for mark in marks if mark.state != "delivered"]:
         connection.execute(
             sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("key")),
@@ -302,7 +321,7 @@ def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> Non
 
 def in_states(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
     """Written out as literals: a partial index serves only a condition the planner can read."""
-    return table.c.state.in_(sa.bindparam(None, tuple(states), expanding=True, literal_execute=True))
+    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -54,24 +54,30 @@ def put(
         )
 
 
+_WAITING = (
+    sa.select(TABLE.c.kind, TABLE.c.key)
+    .where(
+        TABLE.c.connection_id == sa.bindparam("of"),
+        TABLE.c.group_key == "",
+        TABLE.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+        sa.or_(
+            TABLE.c.last_seen_at <= sa.bindparam("before", type_=TABLE.c.last_seen_at.type),
+            TABLE.c.adapter_version != sa.bindparam("version"),
+        ),
+    )
+    .order_by(TABLE.c.last_seen_at, TABLE.c.kind, TABLE.c.key)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 def waiting(
     store: Store, connection_id: int, kinds: Collection[str], *, before: datetime, version: str, limit: int
 ) -> dict[str, list[str]]:
     """Rows last seen to be bad before a moment or by another version of the adapter, oldest first: kind -> keys."""
-    statement = (
-        sa.select(TABLE.c.kind, TABLE.c.key)
-        .where(
-            TABLE.c.connection_id == connection_id,
-            TABLE.c.group_key == "",
-            TABLE.c.kind.in_(kinds),
-            sa.or_(TABLE.c.last_seen_at <= before, TABLE.c.adapter_version != version),
-        )
-        .order_by(TABLE.c.last_seen_at, TABLE.c.kind, TABLE.c.key)
-        .limit(limit)
-    )
+    asked = {"of": connection_id, "kinds": list(kinds), "before": before, "version": version, "most": limit}
     found: dict[str, list[str]] = {}
     with store.read() as connection:
-        for kind, key in connection.execute(statement):
+        for kind, key in connection.execute(_WAITING, asked):
             found.setdefault(kind, []).append(key)
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -162,16 +163,22 @@ def _sums(connection: sa.Connection, connection_id: int, table: sa.Table, column
 def _stored(
     connection: sa.Connection, connection_id: int, entity: Entity, column: str, keys: Sequence[str]
 ) -> dict[str, Stored]:
-    table = TABLES[entity]
-    columns = [table.c[name] for name in Stored.__struct_fields__]
+    statement = _select(entity, column)
     found: dict[str, Stored] = {}
     for start in range(0, len(keys), CHUNK):
-        statement = sa.select(*columns).where(
-            table.c.connection_id == connection_id, table.c[column].in_(keys[start : start + CHUNK])
-        )
-        for row in connection.execute(statement).all():
-            found[row.external_id] = Stored(*row)
+        wanted = {"of": connection_id, "wanted": keys[start : start + CHUNK]}
+        for row in connection.execute(statement, wanted).all():
+            found[row[0]] = Stored(*row)
     return found
+
+
+@cache
+def _select(entity: Entity, column: str) -> sa.Select[Any]:
+    """Built once, because each batch of groups asks for each entity."""
+    table = TABLES[entity]
+    return sa.select(*(table.c[name] for name in Stored.__struct_fields__)).where(
+        table.c.connection_id == sa.bindparam("of"), table.c[column].in_(sa.bindparam("wanted", expanding=True))
+    )
 
 
 def _values(connection_id: int, change: Change, now: datetime) -> dict[str, Any]:

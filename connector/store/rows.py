@@ -16,6 +16,18 @@ TABLE: sa.Table = RowRow.__table__  # type: ignore[attr-defined]  # SQLModel set
 CHUNK = 900
 """Keys in one IN list; inside every database's limit of bound values."""
 
+# Built once, because each page and each batch of groups uses them; building one costs more than a small answer.
+_MINE = TABLE.c.connection_id == sa.bindparam("of")
+_NAMED = sa.and_(
+    _MINE, TABLE.c.kind == sa.bindparam("of_kind"), TABLE.c.key.in_(sa.bindparam("wanted", expanding=True))
+)
+_STORED = sa.select(TABLE.c.key, TABLE.c.group_key, TABLE.c.version, TABLE.c.open, TABLE.c.data).where(_NAMED)
+_SEEN = sa.update(TABLE).where(_NAMED).values(seen=sa.bindparam("now"))
+_OF_GROUPS = sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.key, TABLE.c.data).where(
+    _MINE, TABLE.c.group_key.in_(sa.bindparam("wanted", expanding=True))
+)
+_CHILDREN = sa.select(sa.exists().where(_MINE, TABLE.c.parent.is_not(None)))
+
 _decode = msgspec.json.decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 """Fields come in the adapter's own order, which is the same each time."""
@@ -147,10 +159,7 @@ def of_groups(
     """
     found: dict[str, list[tuple[str, str, bytes]]] = {group: [] for group in groups}
     for chunk in _chunks(groups):
-        statement = sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.key, TABLE.c.data).where(
-            TABLE.c.connection_id == connection_id, TABLE.c.group_key.in_(chunk)
-        )
-        for group, kind, key, data in connection.execute(statement).all():
+        for group, kind, key, data in connection.execute(_OF_GROUPS, {"of": connection_id, "wanted": chunk}).all():
             found[group].append((kind, key, data))
     return {group: _by_kind(raw) for group, raw in found.items()}
 
@@ -203,10 +212,7 @@ def _newest(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 def _stored(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for chunk in _chunks(keys):
-        statement = sa.select(TABLE.c.key, TABLE.c.group_key, TABLE.c.version, TABLE.c.open, TABLE.c.data).where(
-            TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk)
-        )
-        for row in connection.execute(statement).all():
+        for row in connection.execute(_STORED, {"of": connection_id, "of_kind": kind, "wanted": chunk}).all():
             found[row.key] = row
     return found
 
@@ -249,8 +255,7 @@ def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]
 
 
 def _has_children(connection: sa.Connection, connection_id: int) -> bool:
-    of_connection = sa.and_(TABLE.c.connection_id == connection_id, TABLE.c.parent.is_not(None))
-    return bool(connection.execute(sa.select(sa.exists().where(of_connection))).scalar())
+    return bool(connection.execute(_CHILDREN, {"of": connection_id}).scalar())
 
 
 def _moves(connection: sa.Connection, connection_id: int, parents: Sequence[str]) -> list[tuple[Any, str | None]]:
@@ -274,11 +279,7 @@ def _moves(connection: sa.Connection, connection_id: int, parents: Sequence[str]
 
 def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str], cycle: int) -> None:
     for chunk in _chunks(keys):
-        connection.execute(
-            sa.update(TABLE)
-            .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk))
-            .values(seen=cycle)
-        )
+        connection.execute(_SEEN, {"of": connection_id, "of_kind": kind, "wanted": chunk, "now": cycle})
 
 
 def _values(  # noqa: PLR0917 - one call for each row of a page

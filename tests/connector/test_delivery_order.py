@@ -191,7 +191,8 @@ class DeliveryOrder(RuleBasedStateMachine):
                 assert other.entity != mine.entity, "an older version of the entity is still under way"
                 held = other.key == mine.key and not other.barrier
                 assert not held or event_id in earlier, "an earlier event of the key was overtaken"
-                assert not mine.barrier, "a barrier passed an earlier event"
+                accompanied = other.barrier and event_id in earlier
+                assert not mine.barrier or accompanied, "a barrier passed an earlier event"
             earlier.add(event.event_id)
 
     @invariant()

@@ -147,7 +147,7 @@ def test_only_the_newest_freshness_is_told_and_only_of_the_same_administration(s
     write(store, acme, barrier(1), barrier(1, SYNC_COMPLETED))
     write(store, bikes, barrier(7), source="urn:other")
     write(store, acme, barrier(2))
-    assert sorted(names(claim(store))) == ["11", "17"]
+    assert sorted(names(claim(store))) == ["11", "12", "17"]
     assert [event.entity_version for event in backlog.pending(store)] == [1, 7, 2]
 
 
@@ -218,6 +218,17 @@ def test_a_barrier_waits_for_everything_before_it_of_its_connection_only(store: 
     assert backlog.replay(store, Selection(dead_only=True)) == 1
     mark(store, claim(store), "delivered")
     assert [event.type for event in claim(store)] == [FRESHNESS]
+
+
+def test_barriers_travel_together_and_never_past_one_another(store: Store, acme: int) -> None:
+    write(store, acme, barrier(1), barrier(1, SYNC_COMPLETED))
+    first, second = claim(store)
+    assert (first.type, second.type) == (FRESHNESS, SYNC_COMPLETED)
+    with store.write() as connection:
+        outbox.mark(connection, [Mark(id=first.id, state="waiting", due_at=LATER, refused=1)], NOW)
+    assert names(claim(store)) == [], "the second waits with the first"
+    write(store, connect(store, "bikes"), invoice("i"), source="urn:other")
+    assert names(claim(store)) == ["i1"]
 
 
 def test_a_barrier_that_waits_does_not_keep_back_what_a_person_must_know(store: Store, acme: int) -> None:
@@ -317,7 +328,8 @@ def test_a_claim_reads_indexes_only(store: Store, acme: int) -> None:
     """A scan of the whole outbox would pass every other test and be too slow with the first real client."""
     if not store.is_sqlite:
         pytest.skip("PostgreSQL chooses by statistics")
-    statement = outbox._eligible("dunning", 0, NOW).compile(store.engine, compile_kwargs={"literal_binds": True})
+    asked = outbox._eligible().params(to="dunning", after=0, now=NOW, chunk=200)
+    statement = asked.compile(store.engine, compile_kwargs={"literal_binds": True})
     with store.read() as connection:
         plan = [row[3] for row in connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"))]
     searches = {line.split(" (")[0] for line in plan if "INDEX" in line}
