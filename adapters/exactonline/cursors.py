@@ -1,6 +1,5 @@
 """Positions in the feeds, as they are stored between cycles. Pure."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -70,8 +69,11 @@ def newest(items: Iterable[dict[str, Any]], known: str = OLDEST) -> str:
 def _readable(decode: Decode, values: Iterable[Any]) -> Iterator[Any]:
     """An item that cannot be read is quarantined by its decoder; it must not stop the others."""
     for value in values:
-        with contextlib.suppress(ValueError):
-            yield decode(value)
+        try:
+            found = decode(value)
+        except ValueError:
+            continue
+        yield found
 
 
 def load(cursor: str | None, type_: type[P]) -> P:

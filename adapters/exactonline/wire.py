@@ -22,6 +22,8 @@ _NOISE = Decimal("0.000001")
 _ZERO = Decimal(0)
 _LIMIT = 10**12
 _COUNTER_LIMIT = 2**63
+_SHORT = 19
+"""Digits that always fit into a counter."""
 
 Decode = Callable[[Any], Any]
 """One raw value to one plain value. ValueError: the value is not of the kind that the field promises."""
@@ -74,6 +76,8 @@ def whole(value: Any) -> int:
     """Int16 to Int64; the largest ones come as strings."""
     if type(value) is int and -_COUNTER_LIMIT < value < _COUNTER_LIMIT:
         return value
+    if type(value) is str and len(value) < _SHORT and value.isascii() and value.isdigit():
+        return int(value)
     exact = _number(value)
     if not exact.is_finite() or exact != (found := int(exact)) or abs(found) >= _COUNTER_LIMIT:
         raise ValueError(f"{value!r} is not a whole number of 64 bits")

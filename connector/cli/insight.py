@@ -193,7 +193,7 @@ def _show_events(listed: Sequence[Listed], names: dict[int, str], kind: Kind, *,
     for one in listed:
         entity = plain(f"{one.entity}/{one.external_id}")
         row = (one.event_id, names[one.connection_id], one.type, entity, str(one.entity_version))
-        made.add_row(*row, moment(one.created_at), one.state, str(one.attempts), plain(one.reason))
+        made.add_row(*row, moment(one.created_at), one.state, str(one.refused + one.postponed), plain(one.reason))
     out.print(made)
 
 

@@ -151,10 +151,15 @@ def _judged(event_ids: Sequence[str], told: list[_Told] | None) -> dict[str, Res
     results = dict.fromkeys(event_ids, Result("retry_later", "the answer does not name this event"))
     for item in told:
         if item.id in results:
-            verdict = VERDICTS.get(item.status)
-            unknown = f"the answer has the unknown status {_plain(item.status)}"
-            results[item.id] = Result(verdict, _plain(item.reason or "")) if verdict else Result("retry_later", unknown)
+            results[item.id] = _result(item)
     return results
+
+
+def _result(item: _Told) -> Result:
+    verdict = VERDICTS.get(item.status)
+    if verdict is None:
+        return Result("retry_later", f"the answer has the unknown status {_plain(item.status)}")
+    return Result(verdict, _plain(item.reason) if item.reason else "")
 
 
 def _lost(event_ids: Sequence[str]) -> dict[str, Result]:

@@ -53,7 +53,8 @@ class Listed(Struct, frozen=True, kw_only=True):
     ordering_key: str
     created_at: datetime
     state: str
-    attempts: int
+    refused: int
+    postponed: int
     due_at: datetime | None
     delivered_at: datetime | None
     reason: str

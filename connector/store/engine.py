@@ -151,12 +151,13 @@ def _sqlite(url: URL) -> sa.Engine:
         connection.isolation_level = None
         try:
             for pragma in (
+                "page_size=8192",
                 "journal_mode=WAL",
                 "synchronous=FULL",
                 "foreign_keys=ON",
                 f"busy_timeout={BUSY_TIMEOUT_MS}",
                 "trusted_schema=OFF",
-                "cache_size=-16000",
+                "cache_size=-4000",
             ):
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.DatabaseError as error:

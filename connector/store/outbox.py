@@ -20,10 +20,11 @@ from msgspec import Struct
 
 from connector.domain.events import cloud_event
 from connector.store import bulk
-from connector.store.tables import UNDELIVERED, ConnectionRow, OutboxRow
+from connector.store.tables import UNDELIVERED, ConnectionRow, DestinationRow, OutboxRow
 
 OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 CONNECTION: sa.Table = ConnectionRow.__table__  # type: ignore[attr-defined]
+DESTINATION: sa.Table = DestinationRow.__table__  # type: ignore[attr-defined]
 
 CHUNK = 900
 HELD = ("waiting", "dead")
@@ -35,6 +36,11 @@ _NUMBERED = (
     .where(CONNECTION.c.id == sa.bindparam("of"))
     .values(sequence=CONNECTION.c.sequence + sa.bindparam("more"))
     .returning(CONNECTION.c.sequence)
+)
+_CLAIM = (
+    sa.update(DESTINATION)
+    .where(DESTINATION.c.name == sa.bindparam("to"), DESTINATION.c.claimed_up_to < sa.bindparam("last"))
+    .values(claimed_up_to=sa.bindparam("last"))
 )
 _CHOSEN = OUTBOX.c.id.in_(sa.bindparam("chosen", expanding=True))
 _DELIVERED = (
@@ -64,7 +70,7 @@ class NewEvent(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-class Claimed(Struct, frozen=True, kw_only=True):
+class Claimed(Struct, frozen=True):
     """An event that is about to be sent."""
 
     id: int
@@ -93,14 +99,6 @@ class Mark(Struct, frozen=True, kw_only=True):
     refused: int = 0
     postponed: int = 0
     reason: str = ""
-
-
-_CLAIM = (
-    sa.update(OUTBOX)
-    .where(_CHOSEN)
-    .values(attempts=OUTBOX.c.attempts + 1)
-    .returning(*(OUTBOX.c[name] for name in Claimed.__struct_fields__))
-)
 
 
 def append(
@@ -158,7 +156,6 @@ def _values(  # noqa: PLR0917 - one call, in a loop
         "created_at": now,
         "body": body,
         "state": "pending",
-        "attempts": 0,
         "refused": 0,
         "postponed": 0,
         "reason": "",
@@ -167,12 +164,13 @@ def _values(  # noqa: PLR0917 - one call, in a loop
 
 def _supersede(connection: sa.Connection, connection_id: int, destination: str, events: Sequence[NewEvent]) -> None:
     """A version 1 has no older version, so a first load costs nothing here."""
+    claimed = sa.select(DESTINATION.c.claimed_up_to).where(DESTINATION.c.name == destination).scalar_subquery()
     unsent = [
         OUTBOX.c.connection_id == connection_id,
         OUTBOX.c.destination == destination,
         in_states(OUTBOX, UNDELIVERED),
         OUTBOX.c.state == "pending",
-        OUTBOX.c.attempts == 0,
+        OUTBOX.c.id > sa.func.coalesce(claimed, 0),
     ]
     superseded = sa.update(OUTBOX).values(state="superseded")
     if types := {event.type for event in events if event.barrier}:
@@ -192,15 +190,14 @@ def _supersede(connection: sa.Connection, connection_id: int, destination: str, 
 def claim(
     connection: sa.Connection, destination: str, limit_events: int, limit_bytes: int, now: datetime
 ) -> list[Claimed]:
-    """The next events to send in one batch, in order, counted as attempted.
+    """The next events to send in one batch, in order; from now on they never change any more.
 
     At least one event is claimed if any may go, however large it is. An event that was refused before travels alone.
     """
-    chosen = list(_choose(connection, destination, limit_events, limit_bytes, now))
-    claimed: list[Claimed] = []
-    for chunk in _chunks(chosen):
-        claimed.extend(Claimed(**row) for row in connection.execute(_CLAIM, {"chosen": chunk}).mappings())
-    return sorted(claimed, key=lambda event: event.id)
+    claimed = list(_choose(connection, destination, limit_events, limit_bytes, now))
+    if claimed:
+        connection.execute(_CLAIM, {"to": destination, "last": claimed[-1].id})
+    return claimed
 
 
 def any_due(connection: sa.Connection, destination: str, now: datetime) -> bool:
@@ -210,35 +207,35 @@ def any_due(connection: sa.Connection, destination: str, now: datetime) -> bool:
 
 def _choose(
     connection: sa.Connection, destination: str, limit_events: int, limit_bytes: int, now: datetime
-) -> Iterator[int]:
+) -> Iterator[Claimed]:
     passed: set[tuple[int, str]] = set()
     """Lanes of which an event was left out: nothing behind it may go."""
     count = size = 0
-    for row in _candidates(connection, destination, limit_events, now):
-        lane = (row.connection_id, row.ordering_key)
-        if lane in passed:
+    for event, barrier, behind in _candidates(connection, destination, limit_events, now):
+        if event.lane in passed or (behind and barrier):
             continue
-        if row.behind and row.barrier:
+        if behind or (event.refused and count):
+            passed.add(event.lane)
             continue
-        if row.behind or (row.refused and count):
-            passed.add(lane)
-            continue
-        if count and size + row.size > limit_bytes:
+        if count and size + len(event.body) > limit_bytes:
             return
-        yield row.id
+        yield event
         count += 1
-        size += row.size
-        if row.refused or count == limit_events:
+        size += len(event.body)
+        if event.refused or count == limit_events:
             return
 
 
-def _candidates(connection: sa.Connection, destination: str, chunk: int, now: datetime) -> Iterator[sa.Row[Any]]:
-    """What may be sent now as far as its own lane is concerned; `behind` marks what another lane holds back."""
+def _candidates(
+    connection: sa.Connection, destination: str, chunk: int, now: datetime
+) -> Iterator[tuple[Claimed, bool, bool]]:
+    """What may be sent now as far as its own lane is concerned; the last flag says that another lane holds it back."""
     after = 0
     while True:
         asked = {"to": destination, "after": after, "now": now, "chunk": chunk}
         rows = connection.execute(_eligible(), asked).all()
-        yield from rows
+        for *event, barrier, behind in rows:
+            yield Claimed(*event), barrier, behind
         if len(rows) < chunk:
             return
         after = rows[-1].id
@@ -277,15 +274,7 @@ def _eligible() -> sa.Select[Any]:
     )
     behind = sa.case((OUTBOX.c.barrier, older_of_connection), else_=older_of_entity)
     return (
-        sa.select(
-            OUTBOX.c.id,
-            OUTBOX.c.connection_id,
-            OUTBOX.c.ordering_key,
-            OUTBOX.c.barrier,
-            OUTBOX.c.refused,
-            sa.func.length(OUTBOX.c.body).label("size"),
-            behind.label("behind"),
-        )
+        sa.select(*(OUTBOX.c[name] for name in Claimed.__struct_fields__), OUTBOX.c.barrier, behind)
         .where(
             OUTBOX.c.destination == destination,
             OUTBOX.c.id > sa.bindparam("after", type_=OUTBOX.c.id.type),

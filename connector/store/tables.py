@@ -249,8 +249,6 @@ class OutboxRow(Base, table=True):
     body: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     state: str = "pending"
-    attempts: int = 0
-    """How often it was sent or about to be sent; from 1 on the event never changes any more."""
     refused: int = 0
     """How often the destination refused it when it travelled alone."""
     postponed: int = 0
@@ -293,7 +291,10 @@ class AttemptRow(Base, table=True):
 
 
 class DestinationRow(Base, table=True):
-    """The state of one destination: whether it is paused and why, and who delivers to it now."""
+    """The state of one destination: whether it is paused and why, and who delivers to it now.
+
+    What was claimed up to some event may have been sent: up to there nothing is superseded any more.
+    """
 
     __tablename__ = "destination"
     name: str = Field(primary_key=True)
@@ -302,6 +303,7 @@ class DestinationRow(Base, table=True):
     failures: int = 0
     failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    claimed_up_to: int = Field(default=0, sa_type=BigInt)
     lease_owner: str | None = None
     lease_epoch: int = Field(default=0, sa_type=BigInt)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)

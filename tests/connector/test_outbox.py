@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from connector.domain.events import FRESHNESS, REAUTH_REQUIRED, SYNC_COMPLETED
-from connector.store import backlog, connections, outbox
+from connector.store import backlog, connections, destinations, outbox
 from connector.store.backlog import Selection
 from connector.store.engine import Store
 from connector.store.outbox import Claimed, Mark, NewEvent
@@ -26,6 +26,7 @@ def acme(store: Store) -> int:
 
 
 def connect(store: Store, name: str) -> int:
+    destinations.resume(store, "dunning")  # known from its first delivery on
     linked = connections.register(
         store, name=name, package="simulated", administration="1", destination="dunning", now=NOW
     )
