@@ -14,7 +14,7 @@ UNKNOWN: Final = frozenset({"invoice_in_dollars", "journal"})
 
 
 class SnelActs:
-    """Overpayment by cents, chargebacks, invoice numbers given out twice."""
+    """Money over the counter, cents too much, chargebacks, invoice numbers given out twice."""
 
     def __init__(self, books: Books, choose: Choices) -> None:
         self._books = books
@@ -27,6 +27,13 @@ class SnelActs:
         paid, left = invoice.open + more, invoice.open
         receipt = self._books.cash.receive(invoice.customer, paid, of=[(invoice, left)])
         return done(f"{whose(invoice)} paid {money(paid, invoice)} for {invoice.number}, too much", invoice, receipt)
+
+    def pay_in_cash(self, item: str | None = None) -> Done:
+        """Pay all that is open over the counter: a kasboeking."""
+        invoice = self._choose.charge(item)
+        paid = invoice.open
+        receipt = self._books.cash.receive(invoice.customer, paid, of=[(invoice, paid)], journal="10")
+        return done(f"{whose(invoice)} paid {money(paid, invoice)} for {invoice.number} in cash", invoice, receipt)
 
     def charge_back(self, item: str | None = None) -> Done:
         """Have the bank take a payment back: the booking of the return points at the same invoice."""

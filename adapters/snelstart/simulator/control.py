@@ -22,6 +22,7 @@ class SnelControl:
     def routes(self) -> list[Route]:
         return [
             *self._common.routes(),
+            door("answers", self.answers, "GET"),
             door("koppelsleutel", self.koppelsleutel, "GET", "POST"),
             door("webhook", self.webhook, "POST"),
             door("revoke", self.revoke, "POST"),
@@ -29,6 +30,13 @@ class SnelControl:
             door("subscription", self.subscription, "POST"),
             door("relations", self.relations, "POST"),
         ]
+
+    async def answers(self, _: Request) -> Response:
+        """How often each collection answered with each status: `{"verkoopfacturen": {"200": 3}}`."""
+        counted: dict[str, dict[str, int]] = {}
+        for (path, status), times in self._simulator.answers.items():
+            counted.setdefault(path, {})[str(status)] = times
+        return JSONResponse(counted)
 
     async def koppelsleutel(self, request: Request) -> Response:
         """GET shows it. POST `{"action": ..., "other_books": false}`: the tenant changes it, and the app is told."""

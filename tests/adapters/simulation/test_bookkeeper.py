@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from adapters.simulation import Administration, Bookkeeper, BookkeepingError, Books, generate
+from adapters.simulation import Administration, Bookkeeper, BookkeepingError, Books, Done, generate
+from adapters.simulation.choices import Choices
 from tests.clocks import ManualClock
 
 TODAY = date(2026, 11, 20)
@@ -92,3 +93,23 @@ def test_empty_books_allow_little() -> None:
         keeper.perform("pay")
     assert keeper.random_action().sentence
     assert empty.receivable_balance == Decimal(0)
+
+
+class Whistling:
+    """A repertoire of one act that leaves the books alone."""
+
+    def __init__(self, books: Books, choose: Choices) -> None:
+        self._books = books
+
+    def whistle(self, tune: str = "Wilhelmus") -> Done:
+        return Done(f"whistled {tune}", ())
+
+
+def test_a_repertoire_is_fitted_to_a_package(books: Books) -> None:
+    keeper = Bookkeeper(books, without=frozenset({"invoice_in_dollars"}), more=(Whistling,))
+    assert "invoice_in_dollars" not in keeper.names
+    assert keeper.perform("whistle").sentence == "whistled Wilhelmus"
+    with pytest.raises(BookkeepingError, match="no act 'invoice_in_dollars'"):
+        keeper.perform("invoice_in_dollars")
+    customer = keeper.perform("rename_customer", name="Nieuwe Naam").ids[0]
+    assert books.relations.customers[customer].name == "Nieuwe Naam"

@@ -93,3 +93,9 @@ def test_ten_thousand_invoices_take_seconds() -> None:
     assert time.process_time() - began < 10
     assert sum(item.base_open for item in books.matching.items.values()) == books.receivable_balance
     assert books.receivable_balance > Decimal(0)
+
+
+def test_books_in_one_currency_have_customers_abroad_all_the_same() -> None:
+    books = generate(seed=2, customers=200, invoices=800, today=TODAY, foreign_currency=False)
+    assert {entry.currency for entry in books.ledger.entries.values()} == {"EUR"}
+    assert any(customer.receivable.code == "1310" for customer in books.relations.customers.values())

@@ -106,6 +106,16 @@ async def test_cents_too_much_leave_an_invoice_below_zero() -> None:
         assert (await client.one(f"verkoopfacturen/{invoice}"))["openstaandSaldo"] > 0
 
 
+async def test_cash_is_booked_apart() -> None:
+    async with simulated() as client:
+        assert await client.rows("kasboekingen") == []
+        invoice, _ = client.act("pay_in_cash")
+        (booking,) = await client.rows("kasboekingen")
+        (line,) = booking["verkoopboekingBoekingsRegels"]
+        row = await client.one(f"verkoopfacturen/{invoice}")
+        assert (line["boekingId"]["id"], row["openstaandSaldo"]) == (row["verkoopBoeking"]["id"], 0)
+
+
 async def test_a_charge_back_raises_the_same_invoice_again() -> None:
     async with simulated() as client:
         (invoice,) = client.act("invoice")

@@ -162,9 +162,9 @@ async def answers(client: Client) -> list[tuple[str, str, Any]]:
 
 async def test_every_answer_has_only_fields_of_the_export_of_the_right_type() -> None:
     async with simulated(small_books(customers=40, invoices=120)) as client:
-        for name in ("credit_note", "write_off_by_journal", "pay_too_much", "opening_balance", "pay_on_account"):
-            client.act(name)
         client.books.cash.receive(next(iter(client.books.relations.customers.values())), Decimal("5.00"), journal="10")
+        for name in ("credit_note", "write_off_by_journal", "pay_too_much", "opening_balance", "pay_in_cash"):
+            client.act(name)
         seen: dict[str, set[str]] = {}
         for path, model, row in await answers(client):
             seen.setdefault(path, set()).update(name for name, value in row.items() if value is not None)
