@@ -100,7 +100,9 @@ class TokenEndpoint:
         except TooLarge as error:
             return Unknown(error)
         except SourceDown as error:
-            return NotSpent(error) if isinstance(error.__cause__, _NOT_SENT) else Unknown(error)
+            # Not the error itself: of some kinds an HTTP client believes that it may simply ask once more.
+            failure = SourceDown(error.what, where=error.where, fix=error.fix)
+            return NotSpent(failure) if isinstance(error.__cause__, _NOT_SENT) else Unknown(failure)
         return self._judge(answer, _object(body), form.get("refresh_token"), sent_at)
 
     async def _ask(self, client: httpx.AsyncClient, content: str) -> tuple[httpx.Response, bytes]:
@@ -115,8 +117,8 @@ class TokenEndpoint:
         rescued = grant.refresh is not None and grant.refresh.reveal() != sent
         if (answer.is_success and grant.access) or rescued:
             return Granted(grant)
-        code, text = str(body.get("error", "")), _printable(body.get("error_description", ""))
-        reason = f"{_printable(code)} {text}".strip() or f"HTTP {status}"
+        code, text = _printable(body.get("error")), _printable(body.get("error_description"))
+        reason = f"{code} {text}".strip() or f"HTTP {status}"
         if status == 429 or _too_often(answer, text):
             wait = max(_retry_after(answer), self._app.oauth.refresh_not_before_s)
             return NotSpent(self._down(f"the package wants fewer token requests: {reason}"), wait)
@@ -184,4 +186,5 @@ def _retry_after(answer: httpx.Response) -> int:
 
 
 def _printable(text: object) -> str:
-    return "".join(c if c.isprintable() else " " for c in redact(str(text)))[:200]
+    """What the package says, if it is text at all: masked, on one line, short."""
+    return "".join(c if c.isprintable() else " " for c in redact(text))[:200] if isinstance(text, str) else ""
