@@ -42,6 +42,8 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
     """
     settings = runtime.settings
     refuse_exposure(settings.daemon, runtime.store, runtime.clock.now())
+    for file in runtime.readable_by_others():
+        log.warning("file.readable_by_others", path=str(file), fix=f"chmod 600 {file}")
     destinations = runtime.destinations()
     deliverer = runtime.deliverer(destinations)
 

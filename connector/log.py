@@ -66,8 +66,8 @@ def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO |
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
-    for name in ("httpx", "httpcore"):
-        # Below WARNING they print whole URLs, queries included.
+    for name in ("httpx", "httpcore", "sqlalchemy"):
+        # Below WARNING they print whole URLs, queries included, and the values of every statement.
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

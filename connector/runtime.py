@@ -115,6 +115,14 @@ class Runtime:
         with self.store.write() as connection:
             connection.exec_driver_sql("SELECT 1")
 
+    def readable_by_others(self) -> list[Path]:
+        """Files of ours that hold what others may not know, and whose mode lets them."""
+        files = list((self.settings.secrets.key_file.parent / "spill").glob("*"))
+        if self.store.is_sqlite:
+            database = Path(self.store.engine.url.database or "")
+            files += database.parent.glob(f"{database.name}*")
+        return sorted(file for file in files if file.stat().st_mode & 0o077)
+
     def register(self, connection: config.Connection) -> Linked:
         linked = connections.register(
             self.store,

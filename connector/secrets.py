@@ -6,6 +6,7 @@ turns up: in an exception, in a URL, in another library's log line.
 
 import json
 import re
+import resource
 import threading
 import weakref
 from collections import deque
@@ -70,6 +71,11 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a secret cannot be pickled or copied")
+
+
+def forbid_core_dumps() -> None:
+    """A core dump of this process would hold every secret in the clear."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def redact(text: str) -> str:

@@ -1,14 +1,14 @@
-"""What every test gets: a clean environment, repeatable properties, and a database of either kind."""
+"""What every test gets: a clean environment, repeatable properties, a database of either kind, a watch for leaks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from connector.store.engine import Store, open_store
-from tests import postgres
+from tests import leaks, postgres
 
 for variable in [name for name in os.environ if name.startswith("CONNECTOR_")]:
     if not variable.startswith("CONNECTOR_TEST_"):
@@ -18,6 +18,37 @@ for variable in [name for name in os.environ if name.startswith("CONNECTOR_")]:
 hypothesis.settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("CONNECTOR_TEST_PROFILE", "quick"))
+
+
+WATCH = leaks.Watch()
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_logged() -> Iterator[None]:
+    with WATCH.listening():
+        yield
+    assert WATCH.taken() == []
+
+
+@pytest.fixture(scope="session")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> leaks.Files:
+    return leaks.Files(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_secret_is_stored(left_behind: leaks.Files) -> Iterator[None]:
+    yield
+    assert left_behind.leaks() == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that prints a secret fails, whatever else it proves."""
+    report = yield
+    printed = leaks.in_output(report.capstdout) or leaks.in_output(report.capstderr)
+    if printed and report.passed:
+        report.outcome, report.longrepr = "failed", f"a secret was printed: {printed}"
+    return report
 
 
 @pytest.fixture(scope="session")

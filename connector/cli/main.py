@@ -1,5 +1,6 @@
 """The commands, put together."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -43,4 +44,5 @@ app.add_typer(apikeys.app, name="apikey")
 
 
 def main() -> None:
+    os.umask(0o077)  # what the program writes is for the user that runs it alone
     app()

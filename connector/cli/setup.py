@@ -89,6 +89,9 @@ async def _check(runtime: Runtime, names: list[str]) -> list[Finding]:
             _finding("configuration", "ok", f"{runtime.settings.file} has no mistakes"),
             _finding("configuration", "ok", f"redirect address to register with your app: {runtime.redirect_uri}"),
         ]
+        for file in runtime.readable_by_others():
+            text = f"other users of this machine can read {file}"
+            findings.append({**_finding("configuration", "missing", text), "fix": f"chmod 600 {file}"})
         for name in sorted({connection.destination for connection in connections}):
             findings += await _check_destination(runtime, name)
         for connection in connections:

@@ -24,6 +24,7 @@ from connector.errors import ConnectorError, ExitCode
 from connector.outcome import CycleReport, classify
 from connector.rehearsal import Rehearsal, rehearse
 from connector.runtime import Runtime
+from connector.secrets import forbid_core_dumps
 from connector.store import connections
 from connector.store import destinations as health
 from connector.store.engine import Store
@@ -61,6 +62,7 @@ def sync(
 def run(config_path: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run as a daemon: sync when due, deliver, serve health."""
     set_up_logging(verbose=True)
+    forbid_core_dumps()
 
     async def work() -> None:
         stop = asyncio.Event()

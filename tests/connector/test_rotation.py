@@ -42,7 +42,10 @@ def old(store: Store) -> Vault:
             expires_at=NOW + timedelta(minutes=10),
             refresh_expires_at=None,
         )
-        TokenStore(store, ours).link(linked.id, grant)
+        tokens = TokenStore(store, ours)
+        sealed_grant = tokens.seal(linked.id, 0, grant)
+        with store.write() as connection:
+            tokens.link(connection, sealed_grant)
     bad = [BadRow(kind="line", key=f"key {number}", reason="odd", payload={"n": number}) for number in range(5)]
     with store.write() as connection:
         quarantine.put(connection, store, ours, linked.id, bad, version="1", now=NOW)
