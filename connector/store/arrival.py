@@ -69,7 +69,7 @@ def _part(connection: sa.Connection, connection_id: int, entity: Entity, waiting
 
 
 def _phase(row: sa.Row[tuple[Any, ...]], parts: tuple[Part, ...], since: datetime) -> Phase:
-    if row.last_started_at is None or row.last_started_at < since:
+    if row.last_started_at is None or row.last_started_at <= since:
         return "waiting"
     if row.lease_until is None and row.outcome in _PASSES:
         return "paused"

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from connector import linking
 from connector.adapter import Identity
 from connector.linking import HERE
-from connector.runtime import Runtime
 from connector.web.connect import ConnectPages
+from connector.web.guard import Guard
 from tests.faults.world import FaultyWorld
 from tests.stories.world import NAME
 
@@ -22,24 +22,28 @@ class Browser:
     world: FaultyWorld
     linked: list[str] = field(default_factory=list)
     """Connections of whose success the daemon was told."""
-    runtime: Runtime | None = None
-    """Another program than the world's own serves the pages."""
 
     def __post_init__(self) -> None:
-        runtime = self.runtime or self.world.runtime
+        runtime = self.world.runtime
 
         async def told(name: str, _: Identity) -> None:
             self.linked.append(name)
 
-        self.app = Starlette(routes=ConnectPages(runtime=runtime, linked=told).routes())
+        self.serve(ConnectPages(runtime=runtime, linked=told))
         self.base = runtime.settings.daemon.url
         self._jar = httpx.Cookies()
+
+    def serve(self, pages: ConnectPages) -> None:
+        """Find these pages at our address from now on."""
+        self.pages = pages
+        self._app = Guard(Starlette(routes=pages.routes()), pages.runtime.settings.daemon)
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         return self._ask("GET", url, **options)
 
-    def post(self, url: str, **options: Any) -> httpx.Response:
-        return self._ask("POST", url, **options)
+    def post(self, url: str, origin: str = "null", site: str = "same-origin") -> httpx.Response:
+        """A form; our pages send no referrer, and so a browser does not name their origin."""
+        return self._ask("POST", url, headers={"Origin": origin, "Sec-Fetch-Site": site})
 
     def follow(self, answer: httpx.Response) -> httpx.Response:
         """Go where we are sent; always with GET, and never to an address that holds a code or a state."""
@@ -70,7 +74,7 @@ class Browser:
 
     def _ask(self, method: str, url: str, **options: Any) -> httpx.Response:
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app)
+            transport = httpx.ASGITransport(self._app)
             async with httpx.AsyncClient(transport=transport, base_url=self.base, cookies=self._jar) as client:
                 answer = await client.request(method, url, **options)
                 self._jar = client.cookies
