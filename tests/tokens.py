@@ -1,7 +1,6 @@
 """A package's token endpoint with single-use refresh tokens, and what a token manager needs to talk to it."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -140,13 +139,17 @@ def manager(store: Store, connection_id: int, app: OAuthApp, spill: Path, clock:
     )
 
 
-async def work(database: str, connection_id: int, url: str, spill: str, rounds: int) -> None:
-    """Use the token, find it refused, and ask for another, again and again."""
+def work(database: str, connection_id: int, url: str, spill: str, rounds: int) -> None:
+    """A process: use the token, find it refused, and ask for another, again and again."""
+
+    async def live() -> None:
+        ours = manager(store, connection_id, oauth_app(url), Path(spill))
+        for _ in range(rounds):
+            used = await ours.access_token()
+            await ours.access_token(used.reveal())
+
     store = open_store(database, migrate=False)
-    ours = manager(store, connection_id, oauth_app(url), Path(spill))
-    for _ in range(rounds):
-        used = await ours.access_token()
-        await ours.access_token(used.reveal())
+    asyncio.run(live())
     store.close()
 
 
@@ -185,7 +188,3 @@ def answers(response: Response) -> Misbehaviour:
         return response
 
     return answer
-
-
-if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))
