@@ -20,7 +20,7 @@ import msgspec
 from connector.clock import Clock
 from connector.domain.money import ZERO
 from connector.domain.records import Administration, Customer, Invoice, Payment
-from connector.http import Client, RateHeaders
+from connector.http import Client, RateHeaders, Refusal, no_refusal
 from connector.mapping import Mapping
 
 Fields = dict[str, Any]
@@ -220,11 +220,25 @@ class AdapterContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OAuth:
-    """How a package signs people in, and the rules of its token endpoint."""
+class KeyGrant:
+    """A key that the client hands over opens the books: it takes the place of the refresh token and never changes."""
 
-    authorize_url: str
+    label: str
+    """What the package calls it."""
+    where: str
+    """Where the client finds it."""
+    form: Callable[[str], MappingOf[str, str]]
+    """key -> the token request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuth:
+    """How a package lets us in, and the rules of its token endpoint."""
+
     token_url: str
+    authorize_url: str = ""
+    """Its sign-in page; none where a key is handed over."""
+    key: KeyGrant | None = None
     authorize_params: MappingOf[str, str] = field(default_factory=dict)
     pkce: bool = True
     refresh_not_before_s: int = 0
@@ -269,10 +283,14 @@ class Package:
     rate_headers: RateHeaders
     origins: Callable[[Any], Sequence[str]]
     """options -> the origins (scheme, host, port) that may see this connection's credentials."""
-    oauth: Callable[[Any], OAuth] | None
+    oauth: Callable[[Any], OAuth]
     adapter: Callable[[AdapterContext], Adapter]
     assembler: Callable[[References, Mapping, str], Assembler]
     """(reference rows, compiled mapping, administration) -> the pure assembler."""
+    app_header: str | None = None
+    """The header that carries our app's own secret with every call, where the package wants one."""
+    refusal: Callable[[int, str], Refusal | None] = no_refusal
+    """(status, beginning of the body) of a 401 or 403 -> what it means, where the status alone misleads."""
 
     @property
     def quiet(self) -> frozenset[str]:

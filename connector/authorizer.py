@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+import msgspec
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from connector.clock import Clock
-from connector.errors import NeedsReconnect, SourceDown
+from connector.errors import ConfigurationError, NeedsReconnect, SourceDown
 from connector.secrets import Secret, redact
 from connector.store.authorizations import Authorizations, Rejected, Started
 from connector.store.tokens import Grant
+from connector.token_endpoint import Answer as Outcome
 from connector.token_endpoint import Granted, NotSpent, OAuthApp, Refused, TokenEndpoint, Unknown
 
 
@@ -66,6 +68,12 @@ class Authorizer:
         `session` must come back with the answer. `redirect_uri` comes from the configuration, never from a request.
         """
         app = self._apps(connection_id)
+        if not app.oauth.authorize_url:
+            raise ConfigurationError(
+                "the package has no sign-in page: the client hands over a key",
+                where="sign-in",
+                fix="give it to `connector connect` on its standard input",
+            )
         state = Secret(secrets.token_urlsafe(32))
         verifier = Secret(secrets.token_urlsafe(48)) if app.oauth.pkce else None
         started = Started(
@@ -109,15 +117,31 @@ class Authorizer:
             raise Declined("access was not granted", where="sign-in", fix="sign in again and grant access")
         if answer.error or answer.code is None:
             raise _failed(f"the package reports: {redact(answer.error or 'no code')[:200]!r}")
-        app = self._apps(started.connection_id)
-        endpoint = TokenEndpoint(f"connection {started.connection_id}", app, self._clock)
-        match await endpoint.exchange(answer.code, started.redirect_uri, started.verifier):
-            case Granted(grant):
-                return _complete(grant)
-            case Refused(reason):
-                raise _failed(f"the package refused the sign-in: {reason}")
-            case NotSpent(failure) | Unknown(failure):
-                raise failure
+        endpoint = self._endpoint(started.connection_id)
+        return _complete(_granted(await endpoint.exchange(answer.code, started.redirect_uri, started.verifier)))
+
+    async def redeem(self, connection_id: int, key: Secret) -> Grant:
+        """A first access token for the key that the client handed over, which is kept in the refresh token's place.
+
+        Raises:
+            SignInFailed: the package does not know the key.
+            SourceDown, ConfigurationError: the package cannot be asked, or does not know our app.
+        """
+        grant = _granted(await self._endpoint(connection_id).refresh(key))
+        return _complete(msgspec.structs.replace(grant, refresh=key))
+
+    def _endpoint(self, connection_id: int) -> TokenEndpoint:
+        return TokenEndpoint(f"connection {connection_id}", self._apps(connection_id), self._clock)
+
+
+def _granted(outcome: Outcome) -> Grant:
+    match outcome:
+        case Granted(grant):
+            return grant
+        case Refused(reason):
+            raise _failed(f"the package refused the sign-in: {reason}")
+        case NotSpent(failure) | Unknown(failure):
+            raise failure
 
 
 def _complete(grant: Grant) -> Grant:

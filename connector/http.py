@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, NoReturn, Protocol, Self, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, Self, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -21,7 +21,16 @@ import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from connector.clock import Clock
-from connector.errors import AuthRevoked, NeedsReconnect, PermissionLost, SourceDown, Stopped, Throttled
+from connector.errors import (
+    AuthRevoked,
+    ConfigurationError,
+    ConnectorError,
+    NeedsReconnect,
+    PermissionLost,
+    SourceDown,
+    Stopped,
+    Throttled,
+)
 from connector.network import MAX_BODY, WAIT, Deadline, Transient, decoded, http_client, origin_of, path_within
 from connector.secrets import Secret, redact
 
@@ -75,6 +84,20 @@ class RateHeaders:
     day_limit: str | None = None
     day_remaining: str | None = None
     day_reset: str | None = None
+
+
+class Refusal(NamedTuple):
+    """What a 401 or 403 means."""
+
+    app: bool = False
+    """Our own registration is refused: every client of the package stands still."""
+    wait_s: float = 0
+    """A limit is reached, which opens again after so many seconds."""
+
+
+def no_refusal(status: int, said: str) -> Refusal | None:  # noqa: ARG001 - the form of `Package.refusal`
+    """The status says it all."""
+    return None
 
 
 class Circuit:
@@ -151,6 +174,8 @@ class Client:
         authorize: Authorize | None = None,
         deadline_s: float = DEADLINE_S,
         max_body: int = MAX_BODY,
+        headers: Mapping[str, Secret] | None = None,
+        refusal: Callable[[int, str], Refusal | None] = no_refusal,
     ) -> None:
         self.name = name
         self._origins = frozenset(origin_of(httpx.URL(origin)) for origin in origins)
@@ -161,6 +186,8 @@ class Client:
         self._authorize = authorize
         self._deadline_s = deadline_s
         self._max_body = max_body
+        self._headers = headers or {}
+        self._refusal = refusal
         self._http = http_client()
 
     def within(self, *prefixes: str) -> Self:
@@ -240,6 +267,8 @@ class Client:
             self._circuit.check(endpoint, deadline.where)
             await self._budget.acquire()
             request = self._http.build_request("GET", url, headers=headers)
+            for name, secret in self._headers.items():
+                request.headers[name] = secret.reveal()
             token = None
             if self._authorize is not None:
                 token = await self._authorize(refused)
@@ -249,11 +278,16 @@ class Client:
                 until = await self._budget.told(answer.status_code, answer.headers)
                 if answer.status_code in {400, 401, 403, 404}:
                     self._circuit.refused(endpoint)
+                said = None
+                if answer.status_code in {401, 403} and self._refusal is not no_refusal:
+                    said = await _reason(answer, deadline)
+                    if (meaning := self._refusal(answer.status_code, said.removeprefix(": "))) is not None:
+                        raise self._refused(meaning, said, deadline.where)
                 if answer.status_code == 401 and refused is None and token is not None:
                     refused = token.reveal()
                     continue
                 if answer.status_code not in {200, 204}:
-                    await _refuse(answer, until or self._clock.now(), deadline)
+                    await _refuse(answer, until or self._clock.now(), deadline, said)
                 if "html" in answer.headers.get("content-type", ""):
                     raise SourceDown("an HTML page came instead of data", where=deadline.where, fix=WAIT)
                 yield answer
@@ -261,12 +295,27 @@ class Client:
             finally:
                 await answer.aclose()
 
+    def _refused(self, meaning: Refusal, said: str, where: str) -> ConnectorError:
+        if meaning.app:
+            return ConfigurationError(
+                f"the package refuses our own registration{said}",
+                where=where,
+                fix="check the secret of the package's section under [apps]; until then all of its clients stand still",
+            )
+        until = self._clock.now() + timedelta(seconds=meaning.wait_s)
+        return Throttled(
+            f"the package's call limit is reached; it opens again at {until:%H:%M:%S} UTC",
+            until=until,
+            where=where,
+            fix=WAIT,
+        )
+
     async def _whole(self, answer: httpx.Response, where: str) -> bytes:
         return b"".join([piece async for piece in decoded(answer, self._max_body, where)])
 
 
-async def _refuse(answer: httpx.Response, until: datetime, deadline: Deadline) -> NoReturn:
-    """Turn a status into the error that says what the operator does next."""
+async def _refuse(answer: httpx.Response, until: datetime, deadline: Deadline, said: str | None) -> NoReturn:
+    """Turn a status into the error that says what the operator does next; `said` is the reason if it was read."""
     status, where = answer.status_code, deadline.where
     if answer.is_redirect:
         if _LOGIN.search(answer.headers.get("location", "")):
@@ -281,7 +330,7 @@ async def _refuse(answer: httpx.Response, until: datetime, deadline: Deadline) -
         raise Transient(f"the package is not available (HTTP {status})", where=where, fix=WAIT)
     if status == 408 or status >= 500:
         raise SourceDown(f"the package failed (HTTP {status})", where=where, fix=WAIT)
-    reason = await _reason(answer, deadline)
+    reason = await _reason(answer, deadline) if said is None else said
     if status == 401:
         raise AuthRevoked(
             f"the package refuses the access token{reason}", where=where, fix="sign in to the package again"

@@ -88,13 +88,39 @@ async def finish(runtime: Runtime, answer: Answer, session: str) -> tuple[str, I
         name = await asyncio.to_thread(runtime.name_of, started.connection_id)
         grant = await authorizer.exchange(started, answer)
         identity = await _identity(runtime, name, grant)
-        await asyncio.to_thread(_store, runtime, started, answer.state, name, grant, identity)
+        await asyncio.to_thread(_store, runtime, name, grant, identity, started, answer.state)
     except ConnectorError as error:
         with contextlib.suppress(Unavailable):
             await asyncio.to_thread(_conclude, runtime, answer.state, outcome_of(error))
         raise
     log.info("connection.linked", connection=name, administration=identity.administration)
     return name, identity
+
+
+async def accept(runtime: Runtime, name: str, pasted: str) -> Identity:
+    """Take the key that the client handed over: ask whose books it opens, store it, make the connection due.
+
+    Raises:
+        SignInFailed: there is no key in it, the package does not know it, or could not be asked.
+        WrongAdministration, PermissionLost: it opens other books than the configured ones.
+        AlreadyLinked: another connection keeps them.
+        ConfigurationError: the package does not know our app.
+    """
+    key = Secret(clean(pasted))
+    if not key:
+        raise SignInFailed("no key was given", where=f"connection {name}", fix="paste the key as the package shows it")
+    linked = await asyncio.to_thread(connections.find, runtime.store, name)
+    await asyncio.to_thread(_check_vacant, runtime, linked)
+    grant = await runtime.authorizer().redeem(linked.id, key)
+    identity = await _identity(runtime, name, grant)
+    await asyncio.to_thread(_store, runtime, name, grant, identity)
+    log.info("connection.linked", connection=name, administration=identity.administration)
+    return identity
+
+
+def clean(pasted: str) -> str:
+    """A key as it was meant: people paste quotes, blanks and a written-out line break along with it. Pure."""
+    return "".join(pasted.replace("\\n", "").split()).strip("\"'")
 
 
 def outcome_of(error: ConnectorError) -> Outcome:
@@ -137,15 +163,16 @@ def _issue(runtime: Runtime, name: str, token: Secret, lifetime: timedelta) -> I
     return invitations.issue(runtime.store, linked.id, token, now=now, expires_at=now + lifetime)
 
 
-def _store(  # noqa: PLR0917 - one call, in a thread
-    runtime: Runtime, started: Started, state: str, name: str, grant: Grant, identity: Identity
+def _store(  # noqa: PLR0917 - called in a thread
+    runtime: Runtime, name: str, grant: Grant, identity: Identity, started: Started | None = None, state: str = ""
 ) -> None:
+    """`started` and `state` are those of a sign-in; a key that was handed over has none."""
     now = runtime.clock.now()
     linked = connections.find(runtime.store, name)
     sealed = runtime.token_store.seal(linked.id, 0, grant)
     with runtime.store.write() as connection:
         _check_alone(connection, linked)
-        if started.invitation and not invitations.spend(connection, started.invitation, now):
+        if started and started.invitation and not invitations.spend(connection, started.invitation, now):
             raise SignInFailed(
                 "the invitation was used or replaced meanwhile", where="sign-in", fix="use the newest invitation"
             )
@@ -163,7 +190,8 @@ def _store(  # noqa: PLR0917 - one call, in a thread
             now=now,
         )
         alerts.restore(connection, linked, now)
-        authorizations.conclude(connection, state, "linked")
+        if started:
+            authorizations.conclude(connection, state, "linked")
 
 
 def _conclude(runtime: Runtime, state: str, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from connector import config
 from connector import mapping as mappings
-from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, Package
+from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, OAuth, Package
 from connector.authorizer import Authorizer
 from connector.budget import CallBudget
 from connector.clock import Clock
@@ -167,6 +167,11 @@ class Runtime:
             )
         return self._tokens[name]
 
+    def sign_in(self, name: str) -> OAuth:
+        """How the connection's package lets us in."""
+        connection = self.settings.connections[name]
+        return self.packages[connection.package].oauth(connection.options)
+
     def authorizer(self) -> Authorizer:
         return Authorizer(self.authorizations, self.clock, lambda key: self._app(self.name_of(key)))
 
@@ -216,6 +221,8 @@ class Runtime:
             clock=self.clock,
             authorize=authorize or self.tokens(name).access_token,
             deadline_s=self.deadline_s,
+            headers={package.app_header: app.client_secret.read()} if package.app_header else {},
+            refusal=package.refusal,
         )
         async with client:
             yield package.adapter(
@@ -310,16 +317,8 @@ class Runtime:
         self.store.close()
 
     def _app(self, name: str) -> OAuthApp:
-        connection = self.settings.connections[name]
-        package = self.packages[connection.package]
-        app = self.settings.app(connection.package)
-        if package.oauth is None:
-            raise ConfigurationError(
-                f"{package.title} has no sign-in page", where=f"connection {name}", fix="configure its key instead"
-            )
-        return OAuthApp(
-            oauth=package.oauth(connection.options), client_id=app.client_id, client_secret=app.client_secret.read()
-        )
+        app = self.settings.app(self.settings.connections[name].package)
+        return OAuthApp(oauth=self.sign_in(name), client_id=app.client_id, client_secret=app.client_secret.read())
 
 
 def compiled_mapping(package: Package, override: Path | None) -> mappings.Mapping:

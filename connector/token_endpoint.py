@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -83,15 +84,21 @@ class TokenEndpoint:
 
     async def exchange(self, code: Secret, redirect_uri: str, verifier: Secret | None) -> Answer:
         extra = {"code_verifier": verifier.reveal()} if verifier else {}
-        return await self._post("authorization_code", code=code.reveal(), redirect_uri=redirect_uri, **extra)
+        form = self._form("authorization_code", code=code.reveal(), redirect_uri=redirect_uri, **extra)
+        return await self._post(form, None)
 
     async def refresh(self, token: Secret) -> Answer:
-        return await self._post("refresh_token", refresh_token=token.reveal())
+        """Spend the refresh token, or show the client's key where the package works with keys."""
+        key = self._app.oauth.key
+        form = urlencode(key.form(token.reveal())) if key else self._form("refresh_token", refresh_token=token.reveal())
+        return await self._post(form, token)
 
-    async def _post(self, grant_type: str, **form: str) -> Answer:
+    def _form(self, grant_type: str, **form: str) -> str:
         secret = self._app.client_secret
         credentials = {"client_id": self._app.client_id} | ({"client_secret": secret.reveal()} if secret else {})
-        content = prepare_token_request(grant_type, "", **form, **credentials)
+        return str(prepare_token_request(grant_type, "", **form, **credentials))
+
+    async def _post(self, content: str, sent: Secret | None) -> Answer:
         deadline = Deadline(self._deadline_s, self._where)
         sent_at = self._clock.now()
         try:
@@ -103,18 +110,18 @@ class TokenEndpoint:
             # Not the error itself: of some kinds an HTTP client believes that it may simply ask once more.
             failure = SourceDown(error.what, where=error.where, fix=error.fix)
             return NotSpent(failure) if isinstance(error.__cause__, _NOT_SENT) else Unknown(failure)
-        return self._judge(answer, _object(body), form.get("refresh_token"), sent_at)
+        return self._judge(answer, _object(body), sent, sent_at)
 
     async def _ask(self, client: httpx.AsyncClient, content: str) -> tuple[httpx.Response, bytes]:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         async with client.stream("POST", self._app.oauth.token_url, content=content, headers=headers) as answer:
             return answer, b"".join([piece async for piece in decoded(answer, _MAX_ANSWER, self._where)])
 
-    def _judge(self, answer: httpx.Response, body: Mapping[str, Any], sent: str | None, sent_at: datetime) -> Answer:
+    def _judge(self, answer: httpx.Response, body: Mapping[str, Any], sent: Secret | None, sent_at: datetime) -> Answer:
         status = answer.status_code
         grant = self._grant(body, sent_at)
         # A new refresh token is kept even when it comes with an error: the old one is dead then.
-        rescued = grant.refresh is not None and grant.refresh.reveal() != sent
+        rescued = grant.refresh is not None and (sent is None or grant.refresh.reveal() != sent.reveal())
         if (answer.is_success and grant.access) or rescued:
             return Granted(grant)
         code, text = _printable(body.get("error")), _printable(body.get("error_description"))

@@ -16,7 +16,7 @@ import typer
 from starlette.applications import Starlette
 
 from connector import linking
-from connector.adapter import Identity
+from connector.adapter import Identity, KeyGrant
 from connector.authorizer import Answer
 from connector.cli.common import DEFAULT_CONFIG, ConfigOption, err, errors_explained, open_runtime, out, plain
 from connector.errors import ConfigurationError, NeedsReconnect
@@ -69,7 +69,11 @@ def connect(
         if invite:
             asyncio.run(_closing(runtime, _invite(runtime, name, timedelta(days=days))))
             return
-        way = _by_terminal(runtime, name) if paste else _by_browser(runtime, name, opening=not no_browser)
+        key = runtime.sign_in(name).key
+        if key is not None:
+            way = _by_key(runtime, name, key)
+        else:
+            way = _by_terminal(runtime, name) if paste else _by_browser(runtime, name, opening=not no_browser)
         identity = asyncio.run(_closing(runtime, way))
         whose = plain(f"{identity.name} ({identity.administration})")
         out.print(f"linked {name}: {whose}. Next: `connector sync {name}`")
@@ -86,6 +90,12 @@ async def _closing(runtime: Runtime, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _invite(runtime: Runtime, name: str, lifetime: timedelta) -> None:
+    if (key := runtime.sign_in(name).key) is not None:
+        raise ConfigurationError(
+            f"this package has no sign-in page to invite to: the client hands over a {key.label}",
+            where=f"connection {name}",
+            fix=f"ask the client for it ({key.where}), then run `connector connect {name}`",
+        )
     if runtime.settings.daemon.public_url is None:
         raise ConfigurationError(
             "an invitation leads to the daemon, and no address is configured at which a client reaches it",
@@ -165,6 +175,19 @@ def _stored_identity(runtime: Runtime, name: str) -> Identity:
 
 def _has_screen() -> bool:
     return sys.platform in {"darwin", "win32"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+# --- a key that the client handed over -------------------------------------------------------------------------------
+
+
+async def _by_key(runtime: Runtime, name: str, key: KeyGrant) -> Identity:
+    """Asked for without an echo, or read from standard input."""
+    if sys.stdin.isatty():
+        out.print(f"The client finds it here: {key.where}")
+        pasted = typer.prompt(f"{key.label} (what you paste is not shown)", hide_input=True)
+    else:
+        pasted = sys.stdin.read()
+    return await linking.accept(runtime, name, pasted)
 
 
 # --- here, in this terminal ------------------------------------------------------------------------------------------

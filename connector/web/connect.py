@@ -225,9 +225,8 @@ class ConnectPages:
     def _form_action(self, known: Known) -> str:
         """Where the button may lead. Browsers check each redirect too, and a package signs in on hosts of its own."""
         connection = self.runtime.settings.connections[known.name]
-        rules = self.runtime.packages[known.package].oauth
-        parts = urlsplit(rules(connection.options).authorize_url) if rules else None
-        return f"'self' https: {parts.scheme}://{parts.netloc}" if parts else "'self'"
+        parts = urlsplit(self.runtime.packages[known.package].oauth(connection.options).authorize_url)
+        return f"'self' https: {parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
 
     @property
     def _address(self) -> str:
