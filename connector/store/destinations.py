@@ -172,4 +172,4 @@ def _put(store: Store, name: str, values: dict[str, Any]) -> None:
 def _add(store: Store, connection: sa.Connection, name: str) -> bool:
     """Whether it was not there yet."""
     insert = store.insert(TABLE).values(name=name, paused=False, reason="", failures=0, claimed_up_to=0, lease_epoch=0)
-    return connection.execute(insert.on_conflict_do_nothing()).rowcount == 1
+    return connection.execute(insert.on_conflict_do_nothing().returning(TABLE.c.name)).scalar() is not None
