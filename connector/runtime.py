@@ -88,7 +88,10 @@ class Runtime:
 
     @property
     def spill(self) -> Spill:
-        return Spill(self.settings.secrets.key_file.parent / "spill")
+        """Beside the database file if there is one, and beside the key file."""
+        file = self.store.engine.url.database if self.store.is_sqlite else None
+        folders = [Path(file).parent] if file else []
+        return Spill(*(folder / "spill" for folder in dict.fromkeys([*folders, self.settings.secrets.key_file.parent])))
 
     @property
     def redirect_uri(self) -> str:
@@ -117,7 +120,7 @@ class Runtime:
 
     def readable_by_others(self) -> list[Path]:
         """Files of ours that hold what others may not know, and whose mode lets them."""
-        files = list((self.settings.secrets.key_file.parent / "spill").glob("*"))
+        files = self.spill.files()
         if self.store.is_sqlite:
             database = Path(self.store.engine.url.database or "")
             files += database.parent.glob(f"{database.name}*")

@@ -14,44 +14,36 @@ from connector.store.tokens import SealedGrant
 
 
 class Spill:
-    """A folder of grants that are not in the database yet."""
+    """Folders for grants that are not in the database yet; the first that takes one gets it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
 
     def write(self, sealed: SealedGrant) -> None:
-        """Durable when it returns: file and folder are synced. Raises OSError when the disk does not take it."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(sealed)
-        draft = path.with_suffix(".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.encode(sealed))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Durable when it returns: file and folder are synced. Raises OSError when no folder takes it."""
+        *others, last = self._folders
+        for folder in others:
+            with contextlib.suppress(OSError):
+                _write(folder, sealed)
+                return
+        _write(last, sealed)
 
     def hindrance(self) -> str | None:
-        """Why nothing could be put aside here; None when all is well."""
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            return f"{self._folder}: {error.strerror}"
-        return None if os.access(self._folder, os.W_OK) else f"{self._folder} cannot be written"
+        """Why nothing could be put aside; None when all is well."""
+        reasons = [_hindrance(folder) for folder in self._folders]
+        return None if None in reasons else "; ".join(filter(None, reasons))
+
+    def files(self) -> list[Path]:
+        return [path for folder in self._folders for path in folder.glob("*")]
 
     def connections(self) -> set[int]:
         """Whose grants lie here."""
-        return {int(path.name.split("-")[1]) for path in self._folder.glob("token-*-*.json")}
+        return {int(path.name.split("-")[1]) for folder in self._folders for path in folder.glob("token-*-*.json")}
 
     def read(self, connection_id: int) -> list[SealedGrant]:
         """The grants of one connection, oldest generation first."""
         found = []
-        for path in self._folder.glob(f"token-{connection_id}-*.json"):
+        for path in [path for folder in self._folders for path in folder.glob(f"token-{connection_id}-*.json")]:
             with contextlib.suppress(FileNotFoundError):
                 try:
                     found.append(msgspec.json.decode(path.read_bytes(), type=SealedGrant))
@@ -65,8 +57,35 @@ class Spill:
 
     def remove(self, sealed: SealedGrant) -> None:
         """Drop a grant that is stored; a file that cannot be removed is stale and does no harm."""
-        with contextlib.suppress(OSError):
-            self._path(sealed).unlink()
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                _path(folder, sealed).unlink()
 
-    def _path(self, sealed: SealedGrant) -> Path:
-        return self._folder / f"token-{sealed.connection_id}-{sealed.generation}.json"
+
+def _write(folder: Path, sealed: SealedGrant) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = _path(folder, sealed)
+    draft = path.with_suffix(".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(msgspec.json.encode(sealed))
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+    parent = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _hindrance(folder: Path) -> str | None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return None if os.access(folder, os.W_OK) else f"{folder} cannot be written"
+
+
+def _path(folder: Path, sealed: SealedGrant) -> Path:
+    return folder / f"token-{sealed.connection_id}-{sealed.generation}.json"

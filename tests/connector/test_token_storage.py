@@ -1,7 +1,7 @@
 """Tokens that cannot be stored, or whose fate nobody knows. D numbers: the fault catalogue."""
 
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from connector.errors import SourceDown, StoreUnavailable, Throttled
 from connector.oauth import LEASE
 from connector.secrets import Secret
 from connector.store.engine import Store, open_store
-from connector.store.tokens import Grant, TokenStore
+from connector.store.spill import Spill
+from connector.store.tokens import Grant, SealedGrant, TokenStore
 from tests.tokens import VAULT, Make, sign_in
 
 # For what does not depend on the kind of database.
@@ -139,6 +140,46 @@ async def test_a_grant_that_cannot_be_stored_is_put_aside(bench: Make, database:
         assert (await ours.access_token()).reveal() == "access-token-2"
         assert not list(b.spill.iterdir())
     assert b.calls == 1
+
+
+def sealed_grant(generation: int) -> SealedGrant:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    return SealedGrant(
+        connection_id=7,
+        generation=generation,
+        access_ct="a",
+        refresh_ct="r",
+        granted_at=at,
+        expires_at=at,
+        refresh_expires_at=None,
+    )
+
+
+def test_the_first_folder_that_takes_a_grant_gets_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    spill = Spill(first, second)
+    assert spill.hindrance() is None
+    sealed = [sealed_grant(1), sealed_grant(2)]
+    spill.write(sealed[1])
+    first.rename(tmp_path / "unmounted")
+    first.touch()
+    spill.write(sealed[0])
+    assert spill.hindrance() is None
+    assert [path.name for path in second.iterdir()] == ["token-7-1.json"]
+    first.unlink()
+    (tmp_path / "unmounted").rename(first)
+    assert (spill.read(7), spill.read(8), spill.connections()) == (sealed, [], {7})
+    for one in sealed:
+        spill.remove(one)
+    assert spill.connections() == set()
+
+
+def test_without_any_folder_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    spill = Spill(tmp_path / "file", tmp_path / "file" / "inside")
+    assert spill.hindrance() == f"{tmp_path}/file: File exists; {tmp_path}/file/inside: Not a directory"
+    with pytest.raises(OSError, match="Not a directory"):
+        spill.write(sealed_grant(1))
 
 
 @on_sqlite
