@@ -32,7 +32,7 @@ from connector.receiver import Receiver
 from connector.runtime import Runtime
 from connector.secrets import Secret
 from connector.store.engine import Store, open_store
-from tests import nursery
+from tests import leaks, nursery
 from tests.servers import serve
 
 PATIENCE_S = 60.0
@@ -307,7 +307,9 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def get(desk: Desk, path: str) -> httpx.Response:
-    return httpx.get(f"{desk.url}{path}", trust_env=False, timeout=PATIENCE_S)
+    answer = httpx.get(f"{desk.url}{path}", trust_env=False, timeout=PATIENCE_S)
+    assert leaks.in_output(f"{answer.headers} {answer.text}") is None
+    return answer
 
 
 def healthy(desk: Desk) -> bool:
