@@ -27,6 +27,8 @@ LEASE: Final = timedelta(seconds=150)
 RESERVE: Final = 0.1
 """The share of the package's token requests a day that is left to people who sign in."""
 
+_RECENT_S: Final = 20.0
+"""How long a token is used without looking whether another process stored a newer one, or lost it."""
 _POLL_S: Final = 0.25
 _LONGEST_POLL_S: Final = 10.0
 _PATIENCE_S: Final = 30.0
@@ -60,6 +62,8 @@ class TokenManager:
         self._endpoint = endpoint or TokenEndpoint(name, app, clock)
         self._flight: asyncio.Task[Secret] | None = None
         self._unsaved: SealedGrant | None = None
+        self._recent: StoredToken | None = None
+        self._read_at = 0.0
 
     async def access_token(self, refused: str | None = None) -> Secret:
         """An access token that outlasts a request; a newer one when `refused` is the stored one.
@@ -69,9 +73,13 @@ class TokenManager:
             Throttled: the package does not allow a refresh yet.
             SourceDown, StoreUnavailable, ConfigurationError: no token now; the stored one is untouched.
         """
-        token = await asyncio.to_thread(self._read)
+        token = self._recent if refused is None else None
+        if token is None or self._due(token, None) or self._clock.monotonic() - self._read_at > _RECENT_S:
+            token = await asyncio.to_thread(self._read)
+            self._recent, self._read_at = token, self._clock.monotonic()
         if not self._due(token, refused):
             return token.access
+        self._recent = None
         if self._flight is None or self._flight.done():
             # A task of its own: a caller that is cancelled must not take the answer down with it.
             self._flight = asyncio.create_task(self._renew(refused))
