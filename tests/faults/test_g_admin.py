@@ -20,6 +20,7 @@ from connector.web.admin import AdminApi, Controls
 from connector.web.app import create_app
 from connector.web.guard import BODY_LIMIT, HEADERS, refuse_exposure
 from tests.desk import NEVER_SHOWN, Desk, servers
+from tests.faults.conftest import Lender
 from tests.faults.world import FaultyWorld
 from tests.servers import serve
 from tests.stories.world import DESTINATION, NAME
@@ -52,6 +53,12 @@ class Listener:
         told = f"{answer.headers} {answer.text}".replace(self.url, "")
         assert NEVER_SHOWN.search(told) is None, told
         return answer
+
+
+@pytest.fixture
+def read(lender: Lender) -> FaultyWorld:
+    """Nothing here spoils what was read, so that nobody has to recover."""
+    return lender.lend()
 
 
 @pytest.fixture
