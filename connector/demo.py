@@ -1,9 +1,10 @@
 """The demonstration: a simulated administration is linked, synced and mirrored, then books go on and it follows."""
 
 import asyncio
+import json
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -68,7 +69,7 @@ name = "{name}"
 package = "{package}"
 administration = "{administration}"
 destination = "{destination}"
-base_url = "{simulator}"
+{connection}
 every = "1m"
 """
 
@@ -158,18 +159,26 @@ class Demo:
                 port=_free_port(),
                 package=self._package,
                 client_id=simulation.client_id,
-                app="\n".join(f"{key} = {value!r}" for key, value in simulation.settings.items()),
+                app=_toml(simulation.settings),
                 destination=DESTINATION,
                 receiver=receiver_url,
                 name=NAME,
                 administration=simulation.administration,
-                simulator=package_url,
+                connection=_toml(simulation.connection(package_url)),
             )
         )
         environ = {"DEMO_CLIENT_SECRET": simulation.client_secret, "DEMO_WEBHOOK_SECRET": self._secret}
         return config.load(file, {name: package.options for name, package in packages().items()}, environ)
 
     async def _link(self, stage: Stage) -> None:
+        """As the client would: by the package's sign-in page, or by pasting a key."""
+        if stage.simulation.pasted is None:
+            identity, way = await self._sign_in(stage), "by the authorization code flow"
+        else:
+            identity, way = await linking.accept(stage.runtime, NAME, stage.simulation.pasted), "by its key"
+        self._say.print(f"linked {identity.name}, administration {identity.administration}, {way}")
+
+    async def _sign_in(self, stage: Stage) -> Identity:
         """Open an invitation as the client's browser would, press its button, and consent at once."""
         arrived: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
 
@@ -186,10 +195,7 @@ class Demo:
                 answer = await browser.get(consent, follow_redirects=True)
             if not arrived.done():
                 raise SourceDown(f"the sign-in ended with HTTP {answer.status_code}", where=str(answer.url))
-            identity = arrived.result()
-        self._say.print(
-            f"linked {identity.name}, administration {identity.administration}, by the authorization code flow"
-        )
+            return arrived.result()
 
     async def _first_sync(self, stage: Stage) -> None:
         started = self._clock.monotonic()
@@ -302,6 +308,11 @@ def _sentence(event: Seen, before: dict[str, Any], after: dict[str, Any]) -> str
 
 def _money(amount: Decimal) -> str:
     return f"{amount:,.2f}"
+
+
+def _toml(settings: Mapping[str, Any]) -> str:
+    """Texts and whole numbers look the same there as in JSON."""
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
 
 
 def _free_port() -> int:

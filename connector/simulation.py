@@ -24,7 +24,9 @@ class Simulation:
     client_id: str
     client_secret: str
     settings: Mapping[str, Any]
-    """What its connection needs in the configuration besides `base_url`, such as the app's call limits."""
+    """What its app needs in the configuration besides its credentials, such as call limits."""
+    connection: Callable[[str], Mapping[str, str]]
+    """The simulator's address -> what a connection to it needs in the configuration."""
     truth: Callable[[], dict[str, Any]]
     """The books as they are: customers, items with what is open, the balance of receivables."""
     perform: Callable[..., str]

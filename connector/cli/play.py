@@ -37,7 +37,8 @@ def simulate(
 
         def started(url: str) -> None:
             out.print(f"{simulation.title} listens on {url}")
-            out.print(f'administration = "{simulation.administration}", base_url = "{url}"')
+            needed = {"administration": simulation.administration, **simulation.connection(url)}
+            out.print(", ".join(f'{key} = "{value}"' for key, value in needed.items()))
             out.print(f'client_id = "{simulation.client_id}", client secret: {simulation.client_secret}')
             if simulation.pasted is not None:
                 out.print(f"the client pastes: {simulation.pasted}", soft_wrap=True, markup=False)

@@ -31,6 +31,7 @@ def simulate(*, seed: int, customers: int, invoices: int, clock: Clock) -> Simul
         client_id=simulator.settings.client_id,
         client_secret=simulator.settings.client_secret,
         settings={"calls_per_minute": CALLS_PER_MINUTE},
+        connection=lambda url: {"base_url": url},
         truth=books.truth,
         perform=perform,
         perform_any=lambda: simulator.bookkeeper.random_action().sentence,
