@@ -15,13 +15,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
 from adapters.simulation import generate
 from connector.errors import AuthRevoked
 from connector.oauth import LEASE
 from connector.secrets import Secret
-from connector.store import connections
+from connector.store import connections, tokens
 from connector.store.engine import Store
 from connector.store.spill import Spill
 from connector.store.tokens import NEEDS_REAUTH, StoredToken, TokenStore
@@ -29,6 +30,8 @@ from connector.token_endpoint import Granted, TokenEndpoint
 from tests.clocks import ManualClock
 from tests.faults import fleet
 from tests.faults.fleet import Conductor, Orders, conductor, use_at_ten_minutes, use_now_and_then
+from tests.faults.harness import TABLES, Victim
+from tests.faults.test_a_processes import until
 from tests.servers import serve
 from tests.tokens import manager, sign_in
 from tests.vaults import VAULT
@@ -151,6 +154,29 @@ async def test_d3_killed_with_the_only_copy_a_person_is_asked_for_at_once(shop: 
     assert shop.simulator.violations == {"old_refresh_token": 1}
     await shop.person_signs_in()
     assert await shop.alone() == shop.simulator.office.newest
+
+
+def test_d9_the_daemon_keeps_alive_what_nothing_else_uses(victim: Victim) -> None:
+    """Its next sync is weeks away, as for a connection that is paused."""
+    victim.linked()
+    idle = timedelta(days=12)
+    victim.clock.passed += idle
+    token, connection = TABLES["token"], TABLES["connection"]
+    moments = ("expires_at", "refreshed_at", "refresh_expires_at", "signed_in_at")
+    with victim.database() as store, store.write() as transaction:
+        row = transaction.execute(sa.select(*(token.c[name] for name in moments))).mappings().one()
+        transaction.execute(sa.update(token).values({name: row[name] - idle for name in moments}))
+        transaction.execute(sa.update(connection).values(next_due_at=row["refreshed_at"] + idle))
+
+    def generation() -> int:
+        with victim.database() as store:
+            return tokens.sign_ins(store)[1].generation
+
+    process = victim.start("run")
+    until(lambda: generation() == 2)
+    done = victim.end(process)
+    assert "keep_alive.finished" in done.err
+    assert victim.servers.simulator.violations == {}
 
 
 @dataclass

@@ -99,6 +99,9 @@ def test_sign_in_was_revoked(desk: Desk, around: Servers) -> None:
     explained(desk.run("sync"), 3, "acme", "connector connect acme")
     status = desk.run("status", "--json").json()["connections"][0]
     assert status["outcome"] == "needs_reconnect"
+    assert (status["linked"], status["sign_in"]["state"], status["sign_in"]["ends_at"]) == (False, "needs_reauth", None)
+    assert status["next_step"] == {"what": "sign_in", "at": None, "command": "connector connect acme"}
+    assert "sign in again, unauthorized_client Old refresh token used" in " ".join(desk.run("status").out.split())
 
 
 def test_backend_is_down_and_nothing_is_lost(desk: Desk, around: Servers) -> None:

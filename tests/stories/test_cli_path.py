@@ -65,7 +65,11 @@ def test_from_an_empty_folder_to_a_mirror_that_follows(desk: Desk, around: Serve
 
     status = desk.run("status", "--json").json()["connections"][0]
     assert (status["linked"], status["outcome"], status["reason"]) == (True, "ok", "")
-    assert "acme" in desk.run("status").out
+    assert status["next_step"] == {"what": "sync", "at": status["next_due_at"]}
+    assert status["sign_in"]["signed_in_at"] < status["sign_in"]["keep_alive_at"] < status["sign_in"]["ends_at"]
+    shown = " ".join(desk.run("status").out.split())
+    assert "acme: the sign-in lives until" in shown
+    assert "; next: sync at " in shown
 
 
 def test_the_redirected_address_may_be_pasted(desk: Desk) -> None:
