@@ -33,6 +33,7 @@ FIRST_ITEMS_MINUTES = 2
 GOING_ON = ("waiting", "reading", "sending", "paused")
 
 Linked = Callable[[str, Identity], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 log = structlog.get_logger()
 
@@ -54,12 +55,13 @@ class ConnectPages:
     shown: Callable[[], Awaitable[None]] = _nothing
 
     def routes(self) -> list[Route]:
+        one = f"{PAGE_PATH}/{{token}}"
         return [
-            Route(CALLBACK_PATH, self.callback),
-            Route(PAGE_PATH, self.standing),
-            Route(PAGE_PATH, self.again, methods=["POST"]),
-            Route(f"{PAGE_PATH}/{{token}}", self.invitation),
-            Route(f"{PAGE_PATH}/{{token}}", self.start, methods=["POST"]),
+            Route(CALLBACK_PATH, self._in_words(self.callback)),
+            Route(PAGE_PATH, self._in_words(self.standing)),
+            Route(PAGE_PATH, self._in_words(self.again), methods=["POST"]),
+            Route(one, self._in_words(self.invitation)),
+            Route(one, self._in_words(self.start), methods=["POST"]),
         ]
 
     # the invitation
@@ -188,6 +190,18 @@ class ConnectPages:
             return connections.get(connection, connection_id)
 
     # how it is said
+
+    def _in_words(self, handler: Handler) -> Handler:
+        """A database that is away is no reason to frighten a client."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except ConnectorError as error:
+                log.warning("connect.page_failed", error=str(error))
+                return self._failure(request, "unavailable", status=503)
+
+        return answer
 
     def _failure(
         self, request: Request, failure: str, *, known: Known | None = None, again: bool = False, status: int = 200

@@ -6,14 +6,17 @@ import hashlib
 import re
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import NoReturn
 
 import httpx
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+from connector.errors import StoreUnavailable
 from connector.store import arrival
 from connector.store.arrival import Phase
+from connector.store.engine import Store
 from connector.web.language import LANGUAGES
 from tests.faults.browser import Browser, invite
 from tests.faults.world import TABLES, FaultyWorld
@@ -180,3 +183,20 @@ def test_a_program_that_ends_promises_no_progress(read: FaultyWorld) -> None:
     page = browser.sign_in(invite(world))
     assert ("The first sync follows" in page.text, "refresh" in page.headers) == (True, False)
     assert seen == ["shown"]
+
+
+@pytest.mark.parametrize("address", ["/connect/x", "/connect", "/callback?state=x&code=y"])
+def test_without_its_database_a_page_says_so_in_words(
+    read: FaultyWorld, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    def away(_: Store) -> NoReturn:
+        raise StoreUnavailable("the database is away")
+
+    browser = Browser(read)
+    monkeypatch.setattr(Store, "read", away)
+    monkeypatch.setattr(Store, "write", away)
+    page = browser.get(address)
+    if page.status_code == 303:
+        page = browser.follow(page)
+    assert (page.status_code, "does not work right now" in page.text) == (503, True)
+    monkeypatch.undo()
