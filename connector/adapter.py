@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from importlib.metadata import entry_points
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -98,6 +98,8 @@ class Feed:
     """Read no more often than this; None reads it in each cycle."""
     open_only: bool = False
     """A sweep of the open items only: absence concerns the rows marked open."""
+    twice: bool = False
+    """What is absent is looked up each time, but counts as gone only when the sweep before this one lacked it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +208,37 @@ class Adapter(Protocol):
         ...
 
     def document(self, handle: str) -> AsyncIterator[bytes]: ...
+
+
+class Stored(Protocol):
+    """What is stored of the connection, as of the last page."""
+
+    async def rows(self, kind: str, keys: Collection[str]) -> MappingOf[str, Fields]:
+        """The rows with these keys, by key; those that are not stored are absent."""
+        ...
+
+    async def parts(self, kind: str, of: Collection[str]) -> MappingOf[str, Fields]:
+        """The rows whose key begins with one of these and a slash, by key."""
+        ...
+
+    async def groups(self, groups: Collection[str]) -> MappingOf[str, MappingOf[str, Sequence[Fields]]]:
+        """All rows of these groups: group -> kind -> rows."""
+        ...
+
+    async def open_groups(self, kind: str) -> Sequence[str]:
+        """The groups in which a row of this kind is open."""
+        ...
+
+    async def count(self, kind: str) -> int: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An adapter that compares what it reads with what is stored, as its package does not say all that changes."""
+
+    def remember(self, stored: Stored) -> None:
+        """Called once, before anything but `identify` and `capabilities`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

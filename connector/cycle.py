@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 
-from connector.adapter import REFERENCE_GROUP, Adapter, Assembler, Feed, Identity, Package, References
+from connector.adapter import REFERENCE_GROUP, Adapter, Assembler, Feed, Identity, Package, References, Remembering
 from connector.assembly import Assembly, Destiny
 from connector.clock import Clock
 from connector.closing import Closer
@@ -20,6 +20,7 @@ from connector.freshness import today
 from connector.mapping import Mapping
 from connector.outcome import CycleReport, classify, next_wait
 from connector.reader import FeedReport, Interrupted, Reader, is_due
+from connector.recall import Recall
 from connector.store import connections, feeds, groups, rows
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
@@ -112,6 +113,8 @@ class Cycle:
         return report
 
     async def _work(self, lease: Lease, report: CycleReport) -> None:
+        if isinstance(self.adapter, Remembering):
+            self.adapter.remember(Recall(self.store, self.connection.id))
         identity = report.identity = await self.adapter.identify()
         if identity.administration != self.connection.administration:
             raise WrongAdministration(
@@ -166,7 +169,7 @@ class Cycle:
                 await reader.failed(feed, known, str(error))
                 report.feeds.append(FeedReport(name=feed.name, status="failed", reason=str(error)))
                 report.error = report.error or error
-            if feed.open_only:
+            if feed.kind == "sweep":
                 opened.add(feed.fills)
         await reader.settle()
         await _ask("quarantine.retry_failed", reader.retry({feed.fills for feed in listed}, references))

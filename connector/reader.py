@@ -88,10 +88,16 @@ class Reader:
             if self.stop.is_set():
                 raise Interrupted
         if state.since is not None and feed.kind != "deletions":
-            await self._question_absence(feed, state.since, references, report)
+            await self._question_absence(feed, state, references, report)
         self._read.append(
             msgspec.structs.replace(
-                state, since=None, completed_at=self.clock.now(), attempted_at=self.clock.now(), status="ok", reason=""
+                state,
+                since=None,
+                swept=state.swept if state.since is None else state.since,
+                completed_at=self.clock.now(),
+                attempted_at=self.clock.now(),
+                status="ok",
+                reason="",
             )
         )
         if state.since is not None:
@@ -144,27 +150,39 @@ class Reader:
         state = msgspec.structs.replace(state, attempted_at=self.clock.now(), status="failed", reason=reason)
         await asyncio.to_thread(self._put, [state])
 
-    async def _question_absence(self, feed: Feed, since: int, references: References, report: FeedReport) -> None:
-        absent = await asyncio.to_thread(
-            rows.unseen, self.store, self.connection.id, feed.fills, since=since, open_only=feed.open_only
-        )
+    async def _question_absence(self, feed: Feed, state: FeedState, references: References, report: FeedReport) -> None:
+        absent = await self._unseen(feed, state.since)
         if not absent:
             return
+        missed_before = frozenset(await self._unseen(feed, state.swept)) if feed.twice else None
         stored = await asyncio.to_thread(
             rows.count, self.store, self.connection.id, feed.fills, open_only=feed.open_only
         )
         report.looked_up += len(absent)
-        report.gone += await self._question(feed.fills, absent, stored, references)
+        report.gone += await self._question(feed.fills, absent, stored, references, only=missed_before)
 
-    async def _question(self, kind: str, keys: Sequence[str], stored: int, references: References) -> int:
-        """Look up what should be there; remove what the package does not know any more, and say how much that was."""
+    async def _unseen(self, feed: Feed, since: int | None) -> list[str]:
+        """What no read has held since that cycle; nothing where there was no complete read to say so."""
+        if since is None:
+            return []
+        return await asyncio.to_thread(
+            rows.unseen, self.store, self.connection.id, feed.fills, since=since, open_only=feed.open_only
+        )
+
+    async def _question(
+        self, kind: str, keys: Sequence[str], stored: int, references: References, only: frozenset[str] | None = None
+    ) -> int:
+        """Look up what should be there; remove what the package does not know any more, and say how much that was.
+
+        With `only`, nothing else is removed.
+        """
         gone: list[Removal] = []
         for chunk in _chunks(keys):
             answer = await self.adapter.look_up(kind, chunk, references)
             verdict = evidence.weigh(kind, chunk, answer)
             await asyncio.to_thread(self._commit, Page(cursor=None, rows=verdict.found, bad=verdict.bad), None)
             failpoint("sweep.mid")
-            gone += verdict.gone
+            gone += [removal for removal in verdict.gone if only is None or removal.key in only]
         if not self.accept_removals:
             evidence.check_size(len(gone), stored, kind=kind, connection=self.connection.name)
         for start_at in range(0, len(gone), LOOK_UP):
@@ -235,7 +253,7 @@ def start(feed: Feed, known: FeedState | None, cycle: int) -> tuple[FeedState, b
     if known is None:
         return FeedState(name=feed.name, scope=feed.scope, since=cycle), False
     if known.scope != feed.scope:
-        return msgspec.structs.replace(known, scope=feed.scope, cursor=None, since=cycle), True
+        return msgspec.structs.replace(known, scope=feed.scope, cursor=None, since=cycle, swept=None), True
     if feed.kind == "sweep" or (known.cursor is None and known.since is None):
         return msgspec.structs.replace(known, cursor=None, since=cycle), False
     return known, False

@@ -27,6 +27,7 @@ from connector.adapter import (
     Page,
     Removal,
     Row,
+    Stored,
     Unprocessed,
 )
 from connector.domain.records import Administration, Customer, Invoice, Settlement
@@ -98,9 +99,15 @@ class MemoryAdapter:
     """Items that the sweep forgets although they exist."""
     blind: bool = False
     """Whether a look-up finds nothing, as after a lost right."""
+    twice: bool = False
+    """Whether only absence from two sweeps counts."""
     ledger: Decimal | None = None
+    stored: Stored | None = None
     looked_up: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     read_from: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def remember(self, stored: Stored) -> None:
+        self.stored = stored
 
     async def identify(self) -> Identity:
         return Identity(administration=self.administration, name="Books", currency="EUR", time_zone="Europe/Amsterdam")
@@ -111,7 +118,7 @@ class MemoryAdapter:
     def feeds(self, stage: str, references: Mapping[str, Sequence[Fields]]) -> Sequence[Feed]:
         del references
         if stage == "open":
-            return [Feed(name="open", kind="sweep", fills="item", open_only=True)]
+            return [Feed(name="open", kind="sweep", fills="item", open_only=True, twice=self.twice)]
         return [
             Feed(name="items", kind="changes", fills="item", scope=self.scope),
             Feed(name="customers", kind="changes", fills="customer", scope=self.scope),

@@ -15,12 +15,16 @@ TABLE: sa.Table = FeedRow.__table__  # type: ignore[attr-defined]  # SQLModel se
 
 
 class FeedState(Struct, frozen=True, kw_only=True):
-    """`since` is the cycle in which the present read from the beginning started; None once it was complete."""
+    """`since` is the cycle in which the present read from the beginning started; None once it was complete.
+
+    `swept` is the one in which the last complete read had started.
+    """
 
     name: str
     cursor: str | None = None
     scope: str = ""
     since: int | None = None
+    swept: int | None = None
     completed_at: datetime | None = None
     attempted_at: datetime | None = None
     rows: int = 0

@@ -16,6 +16,9 @@ TABLE: sa.Table = RowRow.__table__  # type: ignore[attr-defined]  # SQLModel set
 CHUNK = 900
 """Keys in one IN list; inside every database's limit of bound values."""
 
+PREFIXES = 100
+"""Beginnings of keys in one statement: each is a range of its own. A slash and the 0 after it bound what begins so."""
+
 # Built once, because each page and each batch of groups uses them; building one costs more than a small answer.
 _MINE = TABLE.c.connection_id == sa.bindparam("of")
 _NAMED = sa.and_(
@@ -177,6 +180,38 @@ def of_kind(store: Store, connection_id: int, kind: str) -> list[Fields]:
     )
     with store.read() as connection:
         return [_decode(data) for data in connection.execute(statement).scalars()]
+
+
+def of_keys(store: Store, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Fields]:
+    """Those of the rows that are stored, by key."""
+    with store.read() as connection:
+        return {key: _decode(row.data) for key, row in _stored(connection, connection_id, kind, keys).items()}
+
+
+def parts(store: Store, connection_id: int, kind: str, of: Sequence[str]) -> dict[str, Fields]:
+    """The rows whose key begins with one of `of` and a slash, by key."""
+    found: dict[str, Fields] = {}
+    ordered = TABLE.c.key if store.is_sqlite else TABLE.c.key.collate("C")
+    with store.read() as connection:
+        for start in range(0, len(of), PREFIXES):
+            begins = [sa.and_(ordered > f"{key}/", ordered < f"{key}0") for key in of[start : start + PREFIXES]]
+            asked = sa.select(TABLE.c.key, TABLE.c.data).where(
+                TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, sa.or_(*begins)
+            )
+            found |= {row.key: _decode(row.data) for row in connection.execute(asked)}
+    return found
+
+
+def open_groups(store: Store, connection_id: int, kind: str) -> list[str]:
+    """The groups in which a row of this kind is open."""
+    statement = (
+        sa.select(TABLE.c.group_key)
+        .distinct()
+        .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.open)
+        .order_by(TABLE.c.group_key)
+    )
+    with store.read() as connection:
+        return [group for group in connection.execute(statement).scalars() if group]
 
 
 def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str]) -> dict[str, date]:

@@ -93,7 +93,7 @@ class ConnectionRow(Base, table=True):
 
 
 class FeedRow(Base, table=True):
-    """Where one feed stands. `since` is the cycle in which the present read from the beginning started."""
+    """Where one feed stands. `since` and `swept`: in which cycle its present and its last complete read started."""
 
     __tablename__ = "feed"
     connection_id: int = Field(primary_key=True, foreign_key="connection.id")
@@ -101,6 +101,7 @@ class FeedRow(Base, table=True):
     cursor: str | None = None
     scope: str = ""
     since: int | None = Field(default=None, sa_type=BigInt)
+    swept: int | None = Field(default=None, sa_type=BigInt)
     completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     rows: int = Field(default=0, sa_type=BigInt)

@@ -6,7 +6,7 @@ adapter and not the store.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,7 @@ from connector.adapter import (
     Package,
     Page,
     References,
+    Remembering,
     Row,
 )
 from connector.domain.money import ZERO
@@ -51,6 +52,8 @@ class World:
     act: Callable[[], str | None]
     """Do one random act of bookkeeping; its name, or None when the books refused it."""
     clock: ManualClock
+    sweeps_to_forget: int = 1
+    """How many cycles it takes until something that was deleted is known to be gone."""
 
 
 @dataclass
@@ -63,6 +66,11 @@ class Mirror:
     """Feed -> scope and cursor."""
     completed: dict[str, datetime] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Row -> the last cycle in which a page held it."""
+    swept: dict[str, int] = field(default_factory=dict)
+    """Feed -> the cycle of its last complete read."""
+    cycles: int = 0
     pages: int = 0
     stop_after: int | None = None
     """Raise Stop after this many pages."""
@@ -75,7 +83,10 @@ class Mirror:
         return found
 
     async def cycle(self, *, stages: int | None = None) -> Adapter:
+        self.cycles += 1
         adapter = await self.world.adapter()
+        if isinstance(adapter, Remembering):
+            adapter.remember(Recalled(self))
         await adapter.identify()
         for stage in self.world.package.stages[:stages]:
             references = self.references()
@@ -95,30 +106,33 @@ class Mirror:
         if scope != feed.scope or feed.kind == "sweep":
             cursor = None
         complete = cursor is None
-        seen: set[str] = set()
         async for page in adapter.read(feed, cursor, references):
             self.apply(page)
-            seen.update(row.key for row in page.rows if row.kind == feed.fills)
             self.cursors[feed.name] = (feed.scope, page.cursor)
             self.pages += 1
             if self.stop_after is not None and self.pages >= self.stop_after:
                 raise Stop
         if complete and feed.kind != "deletions":
-            await self._absent(adapter, feed, references, seen)
+            await self._absent(adapter, feed, references)
+            self.swept[feed.name] = self.cycles
         self.completed[feed.name] = now
 
-    async def _absent(self, adapter: Adapter, feed: Feed, references: References, seen: set[str]) -> None:
-        absent = [
+    def _unseen(self, feed: Feed, since: int) -> list[str]:
+        return [
             key
             for (kind, key), row in self.rows.items()
-            if kind == feed.fills and key not in seen and (row.open or not feed.open_only)
+            if kind == feed.fills and self.seen[kind, key] < since and (row.open or not feed.open_only)
         ]
+
+    async def _absent(self, adapter: Adapter, feed: Feed, references: References) -> None:
+        absent = self._unseen(feed, self.cycles)
+        certain = set(self._unseen(feed, self.swept.get(feed.name, 0))) if feed.twice else set(absent)
         if absent:
             answer = await adapter.look_up(feed.fills, absent, references)
             found = {row.key for row in answer if row.kind == feed.fills}
             self.apply(Page(cursor=None, rows=[row for row in answer if isinstance(row, Row)]))
             for key in absent:
-                if key not in found:
+                if key not in found and key in certain:
                     self.rows.pop((feed.fills, key), None)
 
     async def _anchors(self, adapter: Adapter, references: References) -> None:
@@ -132,6 +146,7 @@ class Mirror:
 
     def apply(self, page: Page) -> None:
         for row in page.rows:
+            self.seen[row.kind, row.key] = self.cycles
             before = self.rows.get((row.kind, row.key))
             if before is None or not _older(row.version, before.version):
                 self.rows[row.kind, row.key] = row
@@ -169,6 +184,31 @@ class Mirror:
             whole.left_out += part.left_out
             whole.bad += part.bad
         return whole
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """`connector.adapter.Stored` over a mirror."""
+
+    mirror: Mirror
+
+    async def rows(self, kind: str, keys: Collection[str]) -> dict[str, Fields]:
+        return {key: self.mirror.rows[kind, key].fields for key in keys if (kind, key) in self.mirror.rows}
+
+    async def parts(self, kind: str, of: Collection[str]) -> dict[str, Fields]:
+        begins = tuple(f"{key}/" for key in of)
+        return {key: row.fields for (of_kind, key), row in self.mirror.rows.items()
+                if of_kind == kind and key.startswith(begins)}  # fmt: skip
+
+    async def groups(self, groups: Collection[str]) -> dict[str, dict[str, list[Fields]]]:
+        known = self.mirror.groups()
+        return {group: known.get(group, {}) for group in groups}
+
+    async def open_groups(self, kind: str) -> list[str]:
+        return sorted({row.group for (of, _), row in self.mirror.rows.items() if of == kind and row.open and row.group})
+
+    async def count(self, kind: str) -> int:
+        return sum(of == kind for of, _ in self.mirror.rows)
 
 
 def assert_equals_truth(found: Assembled, truth: Truth) -> None:
@@ -264,8 +304,9 @@ class AdapterConformance:
         await mirror.cycle()
         for _ in range(6):
             done = [name for _ in range(15) if (name := world.act())]
-            world.clock.advance(timedelta(minutes=61).total_seconds())
-            await mirror.cycle()
+            for _ in range(world.sweeps_to_forget):
+                world.clock.advance(timedelta(minutes=61).total_seconds())
+                await mirror.cycle()
             assert mirror.bad == [], done
             assert_equals_truth(mirror.assemble(), world.truth())
 
@@ -277,7 +318,11 @@ class AdapterConformance:
         kinds = {feed.fills for stage in world.package.stages for feed in adapter.feeds(stage, mirror.references())}
         for kind in sorted(kinds & set(by_kind)):
             some = {row.key: row for row in by_kind[kind][:70]}
-            answer = await adapter.look_up(kind, list(some), mirror.references())
+            answer = [
+                row
+                for row in await adapter.look_up(kind, list(some), mirror.references())
+                if row.kind == kind  # what else came along is kept too
+            ]
             assert {row.key for row in answer} == set(some), kind
             for row in answer:
                 assert isinstance(row, Row)

@@ -158,6 +158,16 @@ class RowConformance:
         )
         assert rows.without_anchor(shelf.store, shelf.id, "customer", ["item"]) == ["c1"]
 
+    def test_rows_are_found_by_key_by_the_beginning_of_it_and_by_what_is_open(self, shelf: Shelf) -> None:
+        shelf.put(item("a/1"), item("a/2", open=True), item("a", "c2"), item("ab/3"), item("b/4", "c2", open=True))
+        shelf.put(item("a/5", kind="other"), item("c", None, open=True))
+        found = rows.of_keys(shelf.store, shelf.id, "item", ["a/1", "ab/3", "a/5"])
+        assert {key: fields["id"] for key, fields in found.items()} == {"a/1": "a/1", "ab/3": "ab/3"}
+        assert sorted(rows.parts(shelf.store, shelf.id, "item", ["a", "b", "A"])) == ["a/1", "a/2", "b/4"]
+        many = [f"n{number}" for number in range(2 * rows.PREFIXES)]
+        assert list(rows.parts(shelf.store, shelf.id, "item", [*many, "a"])) == ["a/1", "a/2"]
+        assert rows.open_groups(shelf.store, shelf.id, "item") == ["c1", "c2"]
+
     def test_references_and_days(self, shelf: Shelf) -> None:
         shelf.put(item("j2", REFERENCE_GROUP, kind="journal"), item("j1", REFERENCE_GROUP, kind="journal"))
         assert [row["id"] for row in rows.references(shelf.store, shelf.id)["journal"]] == ["j1", "j2"]

@@ -102,6 +102,40 @@ async def test_absence_from_a_sweep_is_no_payment_and_no_deletion(bench: Bench) 
     assert bench.record_events() == before
 
 
+async def test_where_two_sweeps_must_lack_an_item_one_look_up_that_fails_removes_nothing(bench: Bench) -> None:
+    bench.adapter.twice = True
+    await bench.cycle()
+    bench.books.delete("i2", logged=False)
+    await bench.cycle()
+    assert bench.adapter.looked_up[-1] == ("item", ("i2",))
+    assert bench.invoices()["i2"][1:] == (1, False)
+    report = await bench.cycle()
+    assert bench.invoices()["i2"][1:] == (2, True)
+    assert (report.outcome, report.error) == ("ok", None)
+
+
+async def test_where_two_sweeps_must_lack_an_item_coming_back_in_between_starts_the_count_anew(bench: Bench) -> None:
+    bench.adapter.twice = True
+    await bench.cycle()
+    for hidden in ({"i2"}, set(), {"i2"}):
+        bench.adapter.hidden, bench.adapter.blind = hidden, True
+        await bench.cycle()
+    assert bench.invoices()["i2"][1:] == (1, False)
+    await bench.cycle()
+    assert bench.invoices()["i2"][1:] == (2, True)
+
+
+async def test_an_adapter_may_ask_what_is_stored(bench: Bench) -> None:
+    await bench.cycle()
+    stored = bench.adapter.stored
+    assert stored is not None
+    assert await stored.rows("customer", {"c1", "nobody"}) == {"c1": {"id": "c1", "name": "Bakker"}}
+    assert sorted(await stored.groups(["c1"])) == ["c1"]
+    assert await stored.open_groups("item") == ["c1", "c2"]
+    assert await stored.parts("item", ["i"]) == {}
+    assert await stored.count("item") == 7
+
+
 async def test_mass_disappearance_is_held_until_a_person_accepts_it(bench: Bench) -> None:
     for number in range(100, 200):
         bench.books.item(f"i{number}", "c1", "10.00", "10.00")

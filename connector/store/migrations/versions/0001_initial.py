@@ -373,6 +373,7 @@ def upgrade() -> None:
         sa.Column("cursor", sa.String(), nullable=True),
         sa.Column("scope", sa.String(), nullable=False),
         sa.Column("since", BIG, nullable=True),
+        sa.Column("swept", BIG, nullable=True),
         sa.Column("completed_at", sa.DateTime(), nullable=True),
         sa.Column("attempted_at", sa.DateTime(), nullable=True),
         sa.Column("rows", BIG, nullable=False),
