@@ -61,7 +61,7 @@ def test_what_a_package_may_answer(desk: Desk, around: Servers, answer: Answer) 
     assert [word for word in (answer.words, answer.advice, "acme", LINES) if word not in told] == [], told
     status = desk.run("status", "--json").json()["connections"][0]
     assert answer.words in status["reason"]
-    around.clear()
+    around.simulator.faults.clear()
     with desk.database() as store, store.write() as connection:
         connection.execute(sa.update(Base.metadata.tables["feed"]).values(attempted_at=None))
     assert desk.run("sync").code == 0

@@ -165,6 +165,6 @@ def test_port_is_taken(desk: Desk) -> None:
 def test_words_that_are_no_command(desk: Desk) -> None:
     done = desk.run("sinc")
     assert (done.code, "No such command" in done.err) == (2, True)
-    assert re.search(r"there is no simulator for 'snelstart'", desk.run("simulate", "snelstart").err)
+    assert re.search(r"there is no simulator for 'snelsart'", desk.run("simulate", "snelsart").err)
     explained(desk.run("replay"), 2, "which events are meant")
     explained(desk.run("events", "--destination", "backnd"), 2, 'did you mean "backend"?')
