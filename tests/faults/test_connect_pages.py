@@ -200,3 +200,16 @@ def test_without_its_database_a_page_says_so_in_words(
         page = browser.follow(page)
     assert (page.status_code, "does not work right now" in page.text) == (503, True)
     monkeypatch.undo()
+
+
+def test_the_whole_way_on_either_database(both: FaultyWorld) -> None:
+    world = both
+    invite(world)
+    link, browser = invite(world), Browser(world)
+    assert "Access was not granted" in browser.sign_in(link, deny="1").text
+    assert "is linked" in browser.sign_in(link).text
+    world.clock.advance(60)
+    assert "about 2 minutes" in browser.get("/connect").text
+    world.settle()
+    assert "Everything has arrived" in browser.get("/connect").text
+    assert Browser(world).get(link).status_code == 410
