@@ -114,3 +114,18 @@ def test_changed_mapping_sends_only_real_differences_and_replay_sends_again(desk
     assert "duplicate" in {event.verdict for event in told}
     for entities in ("customers", "invoices", "payments"):
         assert around.mirror()[entities] == held[entities]
+
+
+def test_a_database_that_is_lost_without_a_backup(desk: Desk, around: Servers) -> None:
+    """The backend has seen versions of the lost one and would take those of an empty one for old news."""
+    desk.linked()
+    assert desk.run("sync").code == 0
+    for file in desk.folder.glob("connector.db*"):
+        file.unlink()
+    desk.linked()
+    around.book("rename_customer")
+    assert desk.run("sync", "--no-deliver").code == 0
+    assert mirror.differences(around.mirror(), around.truth) != []
+    assert desk.run("resend", "acme", "--after-restore").code == 0
+    assert desk.run("sync").code == 0
+    assert mirror.differences(around.mirror(), around.truth) == []
