@@ -52,8 +52,8 @@ class Care:
         try:
             due = await asyncio.to_thread(self._due)
             await asyncio.gather(*(self._keep_alive(name) for name in due))
-            for linked, sign_in in await asyncio.to_thread(self._everyone):
-                await asyncio.to_thread(self._tell, linked, sign_in)
+            for name in await asyncio.to_thread(self._tell):
+                self._wake(name)
         except ConnectorError as error:
             if not self._blind:
                 log.warning("care.failed", error=str(error))
@@ -97,12 +97,16 @@ class Care:
         except Exception:
             log.exception("keep_alive.bug", connection=name)
 
-    def _tell(self, linked: Linked, sign_in: SignIn) -> None:
-        alert = alerts.news(linked, sign_in, self._runtime.clock.now())
-        if alert is None:
-            return
-        with self._runtime.store.write() as connection:
-            told = alert.write(connection)
-        if told:
-            alert.log()
-            self._wake(linked.name)
+    def _tell(self) -> Sequence[str]:
+        """Say what is new; of whom."""
+        now, told = self._runtime.clock.now(), []
+        for linked, sign_in in self._everyone():
+            alert = alerts.news(linked, sign_in, now)
+            if alert is None:
+                continue
+            with self._runtime.store.write() as connection:
+                written = alert.write(connection)
+            if written:
+                alert.log()
+                told.append(linked.name)
+        return told
