@@ -1,4 +1,4 @@
-"""Linking a client: the invitation, the sign-in, and what must be true before its tokens are stored.
+"""Linking a client: the invitation, the sign-in or the key, and what must be true before anything is stored.
 
 The package is asked whose books the new tokens open before they replace anything: a wrong user leaves a good link as
 it was. Tokens, link, event and the spent invitation are one transaction.
@@ -7,6 +7,7 @@ it was. Tokens, link, event and the spent invitation are one transaction.
 import asyncio
 import contextlib
 import secrets
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +18,14 @@ from connector import alerts
 from connector.adapter import Identity
 from connector.authorizer import Answer, Declined, SignInFailed
 from connector.closing import linked_event
-from connector.errors import ConnectorError, PermissionLost, Stopped, Unavailable, WrongAdministration
+from connector.errors import (
+    ConfigurationError,
+    ConnectorError,
+    PermissionLost,
+    Stopped,
+    Unavailable,
+    WrongAdministration,
+)
 from connector.runtime import Runtime
 from connector.secrets import Secret
 from connector.store import authorizations, connections, invitations, outbox
@@ -29,6 +37,8 @@ from connector.store.tokens import Grant
 PAGE_PATH = "/connect"
 HERE = timedelta(hours=1)
 """How long an invitation works that somebody waits for."""
+
+Also = Callable[[sa.Connection], None]
 
 log = structlog.get_logger()
 
@@ -84,21 +94,35 @@ async def finish(runtime: Runtime, answer: Answer, session: str) -> tuple[str, I
     """
     authorizer = runtime.authorizer()
     started = await authorizer.claim(answer.state, session)
-    try:
+    async with _concluding(runtime, answer.state):
         name = await asyncio.to_thread(runtime.name_of, started.connection_id)
         grant = await authorizer.exchange(started, answer)
-        identity = await _identity(runtime, name, grant)
-        await asyncio.to_thread(_store, runtime, name, grant, identity, started, answer.state)
-    except ConnectorError as error:
-        with contextlib.suppress(Unavailable):
-            await asyncio.to_thread(_conclude, runtime, answer.state, outcome_of(error))
-        raise
-    log.info("connection.linked", connection=name, administration=identity.administration)
+        identity = await identify(runtime, name, grant)
+        await asyncio.to_thread(link, runtime, name, grant, identity, _spending(runtime, started, answer.state))
     return name, identity
 
 
-async def accept(runtime: Runtime, name: str, pasted: str) -> Identity:
+async def hand_over(runtime: Runtime, pasted: str, session: Secret, invitation: Invitation) -> tuple[str, Identity]:
+    """Take the key that an invited client pasted; whoever has `session` may ask how it ended.
+
+    Raises:
+        SignInFailed, WrongAdministration, PermissionLost, AlreadyLinked, ConfigurationError: as `accept`.
+    """
+    state = Secret(secrets.token_urlsafe(32))
+    begun = Started(
+        connection_id=invitation.connection_id, redirect_uri="", verifier=None, invitation=invitation.token_hash
+    )
+    await asyncio.to_thread(runtime.authorizations.start, state, session, begun, runtime.clock.now())
+    started = await runtime.authorizer().claim(state.reveal(), session.reveal())
+    async with _concluding(runtime, state.reveal()):
+        name = await asyncio.to_thread(runtime.name_of, started.connection_id)
+        return name, await accept(runtime, name, pasted, _spending(runtime, started, state.reveal()))
+
+
+async def accept(runtime: Runtime, name: str, pasted: str, also: Also | None = None) -> Identity:
     """Take the key that the client handed over: ask whose books it opens, store it, make the connection due.
+
+    `also` is done in the transaction that stores it.
 
     Raises:
         SignInFailed: there is no key in it, the package does not know it, or could not be asked.
@@ -112,9 +136,8 @@ async def accept(runtime: Runtime, name: str, pasted: str) -> Identity:
     linked = await asyncio.to_thread(connections.find, runtime.store, name)
     await asyncio.to_thread(_check_vacant, runtime, linked)
     grant = await runtime.authorizer().redeem(linked.id, key)
-    identity = await _identity(runtime, name, grant)
-    await asyncio.to_thread(_store, runtime, name, grant, identity)
-    log.info("connection.linked", connection=name, administration=identity.administration)
+    identity = await identify(runtime, name, grant)
+    await asyncio.to_thread(link, runtime, name, grant, identity, also)
     return identity
 
 
@@ -133,11 +156,24 @@ def outcome_of(error: ConnectorError) -> Outcome:
             return "already_linked"
         case Unconfirmed() | Unavailable():
             return "unreachable"
+        case ConfigurationError():
+            return "our_fault"
         case _:
             return "refused"
 
 
-async def _identity(runtime: Runtime, name: str, grant: Grant) -> Identity:
+@contextlib.asynccontextmanager
+async def _concluding(runtime: Runtime, state: str) -> AsyncIterator[None]:
+    """Whatever goes wrong inside is how this sign-in ended."""
+    try:
+        yield
+    except ConnectorError as error:
+        with contextlib.suppress(Unavailable):
+            await asyncio.to_thread(_conclude, runtime, state, outcome_of(error))
+        raise
+
+
+async def identify(runtime: Runtime, name: str, grant: Grant) -> Identity:
     """Whose books the new tokens open."""
     access = grant.access
     assert access is not None
@@ -163,19 +199,15 @@ def _issue(runtime: Runtime, name: str, token: Secret, lifetime: timedelta) -> I
     return invitations.issue(runtime.store, linked.id, token, now=now, expires_at=now + lifetime)
 
 
-def _store(  # noqa: PLR0917 - called in a thread
-    runtime: Runtime, name: str, grant: Grant, identity: Identity, started: Started | None = None, state: str = ""
-) -> None:
-    """`started` and `state` are those of a sign-in; a key that was handed over has none."""
+def link(runtime: Runtime, name: str, grant: Grant, identity: Identity, also: Also | None) -> None:
+    """Tokens, link and event, and what `also` does with the transaction; it may still refuse."""
     now = runtime.clock.now()
     linked = connections.find(runtime.store, name)
     sealed = runtime.token_store.seal(linked.id, 0, grant)
     with runtime.store.write() as connection:
         _check_alone(connection, linked)
-        if started and started.invitation and not invitations.spend(connection, started.invitation, now):
-            raise SignInFailed(
-                "the invitation was used or replaced meanwhile", where="sign-in", fix="use the newest invitation"
-            )
+        if also is not None:
+            also(connection)
         runtime.token_store.link(connection, sealed)
         connections.linked(connection, linked.id, now)
         connections.identified(
@@ -190,13 +222,26 @@ def _store(  # noqa: PLR0917 - called in a thread
             now=now,
         )
         alerts.restore(connection, linked, now)
-        if started:
-            authorizations.conclude(connection, state, "linked")
+    log.info("connection.linked", connection=name, administration=identity.administration)
+
+
+def _spending(runtime: Runtime, started: Started, state: str) -> Also:
+    """Spend the invitation of a sign-in, once, and note that it succeeded."""
+
+    def spend(connection: sa.Connection) -> None:
+        now = runtime.clock.now()
+        if started.invitation and not invitations.spend(connection, started.invitation, now):
+            raise SignInFailed(
+                "the invitation was used or replaced meanwhile", where="sign-in", fix="use the newest invitation"
+            )
+        authorizations.conclude(connection, authorizations.hashed(state), "linked", now)
+
+    return spend
 
 
 def _conclude(runtime: Runtime, state: str, outcome: Outcome) -> None:
     with runtime.store.write() as connection:
-        authorizations.conclude(connection, state, outcome)
+        authorizations.conclude(connection, authorizations.hashed(state), outcome, runtime.clock.now())
 
 
 def _check_vacant(runtime: Runtime, linked: Linked) -> None:

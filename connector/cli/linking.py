@@ -1,4 +1,4 @@
-"""`connect`: a person signs in to the package and grants access, here or wherever an invitation finds them."""
+"""`connect`: a person grants access, by a sign-in or a key, here or wherever an invitation finds them."""
 
 import asyncio
 import contextlib
@@ -40,6 +40,7 @@ FAILURES: dict[Outcome, str] = {
     "wrong_administration": "the user who signed in may not read this administration",
     "already_linked": "another connection keeps this administration",
     "unreachable": "the package could not be reached",
+    "our_fault": "the package does not accept our app; the log (--verbose) says why",
 }
 
 
@@ -90,12 +91,6 @@ async def _closing(runtime: Runtime, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _invite(runtime: Runtime, name: str, lifetime: timedelta) -> None:
-    if (key := runtime.sign_in(name).key) is not None:
-        raise ConfigurationError(
-            f"this package has no sign-in page to invite to: the client hands over a {key.label}",
-            where=f"connection {name}",
-            fix=f"ask the client for it ({key.where}), then run `connector connect {name}`",
-        )
     if runtime.settings.daemon.public_url is None:
         raise ConfigurationError(
             "an invitation leads to the daemon, and no address is configured at which a client reaches it",

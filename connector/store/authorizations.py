@@ -22,8 +22,10 @@ LIFETIME: Final = timedelta(minutes=10)
 KEPT: Final = timedelta(days=2)
 """How long a browser may ask what became of its sign-in."""
 
-Outcome = Literal["", "linked", "declined", "refused", "wrong_administration", "already_linked", "unreachable"]
-"""How a sign-in ended; empty while it has not."""
+Outcome = Literal[
+    "", "linked", "declined", "refused", "wrong_administration", "already_linked", "unreachable", "our_fault"
+]
+"""How a sign-in ended; empty while it has not. "our_fault": our own registration is not accepted."""
 
 # SQLModel types __table__ loosely; this is the table itself.
 _request = cast("sa.Table", AuthorizationRow.__table__)  # type: ignore[attr-defined]
@@ -71,9 +73,9 @@ class Authorizations:
             connection.execute(sa.delete(_request).where(_request.c.expires_at <= now - KEPT))
             connection.execute(
                 sa.insert(_request).values(
-                    state_hash=_hash(state.reveal()),
+                    state_hash=hashed(state.reveal()),
                     connection_id=started.connection_id,
-                    session_hash=_hash(session.reveal()),
+                    session_hash=hashed(session.reveal()),
                     invitation_hash=started.invitation,
                     redirect_uri=started.redirect_uri,
                     verifier_ct=verifier_ct,
@@ -84,13 +86,13 @@ class Authorizations:
 
     def use(self, state: str, session: str, now: datetime) -> Started | Rejected:
         """The sign-in that this state belongs to, once. What comes from another session uses nothing up."""
-        mine = _request.c.state_hash == _hash(state)
+        mine = _request.c.state_hash == hashed(state)
         live = mine & _request.c.used_at.is_(None) & (_request.c.expires_at > now)
         with self._store.write() as connection:
             row = connection.execute(sa.select(_request).where(live)).one_or_none()
             if row is None:
                 return Rejected.UNKNOWN
-            if not hmac.compare_digest(row.session_hash, _hash(session)):
+            if not hmac.compare_digest(row.session_hash, hashed(session)):
                 return Rejected.TERMINAL if row.invitation_hash is None else Rejected.OTHER_SESSION
             used = sa.update(_request).where(live).values(used_at=now, verifier_ct=None)
             if connection.execute(used).rowcount != 1:
@@ -104,7 +106,7 @@ class Authorizations:
 
     def last_of(self, session: str) -> Begun | None:
         """What this session began last."""
-        return self._last(_request.c.session_hash == _hash(session))
+        return self._last(_request.c.session_hash == hashed(session))
 
     def last_with(self, invitation_hash: str) -> Begun | None:
         """What anybody began last with this invitation."""
@@ -118,11 +120,14 @@ class Authorizations:
         return None if row is None else Begun(**row)
 
 
-def conclude(connection: sa.Connection, state: str, outcome: Outcome) -> None:
-    connection.execute(sa.update(_request).where(_request.c.state_hash == _hash(state)).values(outcome=outcome))
+def conclude(connection: sa.Connection, state_hash: str, outcome: Outcome, now: datetime) -> None:
+    """Note how a sign-in ended; nothing happens if it is forgotten."""
+    used_at = sa.func.coalesce(_request.c.used_at, sa.bindparam("now", now, _request.c.used_at.type))
+    mine = _request.c.state_hash == state_hash
+    connection.execute(sa.update(_request).where(mine).values(outcome=outcome, used_at=used_at))
 
 
-def _hash(secret: str) -> str:
+def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 

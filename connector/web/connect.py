@@ -1,14 +1,15 @@
 """The client's way through: the invitation's page, off to the package, back at the callback, and how it stands.
 
-A GET changes nothing, because mail scanners open links. The browser that pressed the button is known by a cookie; only
-it may bring the package's answer back, and only it sees how the sign-in ended.
+Where a package works with a key, the page asks for it instead. A GET changes nothing, because mail scanners open links.
+The browser that pressed the button is known by a cookie; only it may bring the package's answer back, and only it sees
+how the sign-in ended.
 """
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from starlette.requests import Request
@@ -16,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from connector import linking
-from connector.adapter import Identity
+from connector.adapter import Identity, KeyGrant
 from connector.authorizer import Answer, NotTaken
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, StoreUnavailable
 from connector.linking import PAGE_PATH, AlreadyLinked
 from connector.runtime import CALLBACK_PATH, Runtime
 from connector.secrets import Secret
@@ -31,6 +32,8 @@ from connector.web.pages import page, redirect, texts_for
 FIRST_ITEMS_MINUTES = 2
 """Until open items are at the destination, within the package's limits (tests/stories/test_open_items_first.py)."""
 GOING_ON = ("waiting", "reading", "sending", "paused")
+KEYED = frozenset({"refused", "wrong_administration"})
+"""Failures that are another story where a key was pasted."""
 
 Linked = Callable[[str, Identity], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -80,7 +83,7 @@ class ConnectPages:
         )
 
     async def start(self, request: Request) -> Response:
-        """The button: begin a sign-in and send the browser to the package."""
+        """The button: take the key, or begin a sign-in and send the browser to the package."""
         found = await self._invited(request)
         if isinstance(found, str):
             return self._failure(request, found, status=404 if found == "unknown" else 410)
@@ -98,7 +101,11 @@ class ConnectPages:
         known = await self._known(invitation.connection_id)
         session = Secret(secrets.token_urlsafe(32))
         try:
-            url = await linking.begin(self.runtime, known.name, session, invitation.token_hash)
+            if self._key(known) is None:
+                url = await linking.begin(self.runtime, known.name, session, invitation.token_hash)
+            else:
+                url = self._address
+                await self._take(request, session, invitation)
         except ConnectorError as error:
             log.warning("connection.sign_in_not_begun", connection=known.name, error=str(error))
             failure = "already_linked" if isinstance(error, AlreadyLinked) else "unavailable"
@@ -113,6 +120,18 @@ class ConnectPages:
             samesite="lax",
         )
         return answer
+
+    async def _take(self, request: Request, session: Secret, invitation: Invitation) -> None:
+        """The key of the form; how it ended is for `standing` to say."""
+        form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+        try:
+            name, identity = await linking.hand_over(self.runtime, form.get("key", ""), session, invitation)
+        except StoreUnavailable:
+            raise
+        except ConnectorError as error:
+            log.warning("connection.key_not_taken", error=str(error))
+        else:
+            await self.linked(name, identity)
 
     # the way back
 
@@ -207,8 +226,9 @@ class ConnectPages:
         self, request: Request, failure: str, *, known: Known | None = None, again: bool = False, status: int = 200
     ) -> Response:
         action = self._form_action(known) if known and again else "'none'"
+        said = f"key_{failure}" if failure in KEYED and known and self._key(known) else failure
         return self._page(
-            request, "failure.html", known=known, status=status, form_action=action, failure=failure, again=again
+            request, "failure.html", known=known, status=status, form_action=action, failure=said, again=again
         )
 
     def _page(
@@ -233,13 +253,16 @@ class ConnectPages:
             package=self.runtime.packages[known.package].title if known else "",
             administration=known.administration if known else "",
             name=known.title if known else "",
+            key=self._key(known) if known else None,
             **values,
         )
 
+    def _key(self, known: Known) -> KeyGrant | None:
+        return self.runtime.sign_in(known.name).key
+
     def _form_action(self, known: Known) -> str:
         """Where the button may lead. Browsers check each redirect too, and a package signs in on hosts of its own."""
-        connection = self.runtime.settings.connections[known.name]
-        parts = urlsplit(self.runtime.packages[known.package].oauth(connection.options).authorize_url)
+        parts = urlsplit(self.runtime.sign_in(known.name).authorize_url)
         return f"'self' https: {parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
 
     @property
