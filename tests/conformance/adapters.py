@@ -52,8 +52,8 @@ class World:
     act: Callable[[], str | None]
     """Do one random act of bookkeeping; its name, or None when the books refused it."""
     clock: ManualClock
-    sweeps_to_forget: int = 1
-    """How many cycles it takes until something that was deleted is known to be gone."""
+    waits: Sequence[timedelta] = (timedelta(minutes=61),)
+    """The pauses before the cycles that it takes until everything that happened must be known, deletions included."""
 
 
 @dataclass
@@ -304,8 +304,8 @@ class AdapterConformance:
         await mirror.cycle()
         for _ in range(6):
             done = [name for _ in range(15) if (name := world.act())]
-            for _ in range(world.sweeps_to_forget):
-                world.clock.advance(timedelta(minutes=61).total_seconds())
+            for pause in world.waits:
+                world.clock.advance(pause.total_seconds())
                 await mirror.cycle()
             assert mirror.bad == [], done
             assert_equals_truth(mirror.assemble(), world.truth())

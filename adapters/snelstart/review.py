@@ -1,0 +1,95 @@
+"""Which invoices and bookings to read again at the end of a cycle, because they do not add up (sheet 13.2 to 13.4).
+
+Neither a settled invoice nor a deleted booking shows in a change feed. But where something was touched, the lines that
+are known either explain what is open, or something that is stored is old.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from adapters.snelstart.kinds import MONEY
+from adapters.snelstart.rows import off
+from connector.adapter import Fields, Stored
+
+_GROUPS: Final = 200
+"""Relations whose rows are looked at together."""
+
+
+class Touched(NamedTuple):
+    """An invoice and the lines that settle it, each with its kind; `hinted`: the ledger spoke of a settlement."""
+
+    invoice: Fields
+    lines: Sequence[tuple[str, Fields]]
+    hinted: bool
+    by_booking: bool
+
+
+class Review:
+    """What one cycle has touched so far."""
+
+    def __init__(self) -> None:
+        self._invoices: set[str] = set()
+        self._sales: set[str] = set()
+        self._bookings: set[str] = set()
+        """Bookings that were read in this cycle, so that their lines are true."""
+        self._hints: set[tuple[str, str]] = set()
+        """Relation and number of invoices that a new memorial line names."""
+
+    def invoices_read(self, changed: Collection[str]) -> None:
+        self._invoices.update(changed)
+
+    def bookings_read(self, bookings: Collection[str], sales: Collection[str]) -> None:
+        """`sales`: those they settle, and those they settled before."""
+        self._bookings.update(bookings)
+        self._sales.update(sales)
+
+    def hinted(self, memorials: Iterable[Fields]) -> None:
+        for one in memorials:
+            if "relatiePublicIdentifier" in one and "factuurNummer" in one:
+                self._hints.add((one["relatiePublicIdentifier"], one["factuurNummer"]))
+
+    async def touched(self, stored: Stored) -> list[Touched]:
+        """What is stored by now of everything that was touched."""
+        sales = await stored.rows("sale", self._sales)
+        by_booking = {sale["invoice"] for sale in sales.values()}
+        invoices = await stored.rows("invoice", by_booking | self._invoices)
+        groups = {one["relatie"] for one in invoices.values() if "relatie" in one}
+        groups |= {relation for relation, _ in self._hints}
+        ordered = sorted(groups)
+        found: list[Touched] = []
+        for at in range(0, len(ordered), _GROUPS):
+            for group, rows in (await stored.groups(ordered[at : at + _GROUPS])).items():
+                lines: defaultdict[str, list[tuple[str, Fields]]] = defaultdict(list)
+                for kind in MONEY:
+                    for line in rows.get(kind, ()):
+                        lines[line["sale"]].append((kind, line))
+                for invoice in rows.get("invoice", ()):
+                    hinted = (group, invoice.get("factuurnummer", "")) in self._hints
+                    if invoice["id"] in invoices or hinted:
+                        of_sale = lines[invoice.get("verkoopBoeking", "")]
+                        found.append(Touched(invoice, of_sale, hinted, invoice["id"] in by_booking))
+        return found
+
+    def doubtful(self, touched: Iterable[Touched]) -> set[str]:
+        """Invoices whose own row may be old: a booking or the ledger moved something, and it does not show."""
+        return {
+            str(one.invoice["id"])
+            for one in touched
+            if one.hinted or (one.by_booking and off(one.invoice, _fields(one.lines)))
+        }
+
+    def suspects(self, touched: Iterable[Touched], again: Mapping[str, Fields]) -> dict[str, set[str]]:
+        """Bookings to ask for by id, by the kind of their lines: those of invoices that still do not add up."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for one in touched:
+            invoice = again.get(one.invoice["id"], one.invoice)
+            if one.hinted or off(invoice, _fields(one.lines)):
+                for kind, line in one.lines:
+                    if line["booking"] not in self._bookings:
+                        found[kind].add(line["booking"])
+        return found
+
+
+def _fields(lines: Iterable[tuple[str, Fields]]) -> list[Fields]:
+    return [fields for _, fields in lines]
