@@ -113,7 +113,7 @@ async def decoded(answer: httpx.Response, limit: int, where: str) -> AsyncIterat
         raise SourceDown(f"the answer is encoded as {encoding}, which was not asked for", where=where, fix=WAIT)
     unzip = zlib.decompressobj(31) if encoding == "gzip" else None
     total = received = 0
-    async for raw in answer.aiter_raw(_CHUNK):
+    async for raw in answer.aiter_raw():
         received += len(raw)
         rest = raw
         while rest:

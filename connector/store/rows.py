@@ -134,23 +134,21 @@ def count(store: Store, connection_id: int, kind: str, *, open_only: bool) -> in
 
 
 def without_anchor(store: Store, connection_id: int, anchor: str, kinds: Sequence[str]) -> list[str]:
-    """Groups that hold an open row of some kind but not their anchor: customers that must be looked up."""
+    """Groups that hold an open row of some kind but not their anchor: customers that must be looked up.
+
+    Sorted here, as in `of_groups`: SQLite would read all rows in the order of their groups.
+    """
     other = TABLE.alias()
-    statement = (
-        sa.select(TABLE.c.group_key)
-        .distinct()
-        .where(
-            TABLE.c.connection_id == connection_id,
-            TABLE.c.kind.in_(kinds),
-            TABLE.c.open,
-            ~sa.exists().where(
-                other.c.connection_id == connection_id, other.c.kind == anchor, other.c.key == TABLE.c.group_key
-            ),
-        )
-        .order_by(TABLE.c.group_key)
+    statement = sa.select(TABLE.c.group_key).where(
+        TABLE.c.connection_id == connection_id,
+        TABLE.c.kind.in_(kinds),
+        TABLE.c.open,
+        ~sa.exists().where(
+            other.c.connection_id == connection_id, other.c.kind == anchor, other.c.key == TABLE.c.group_key
+        ),
     )
     with store.read() as connection:
-        return [key for key in connection.execute(statement).scalars() if key]
+        return sorted({key for key in connection.execute(statement).scalars() if key})
 
 
 def of_groups(
@@ -204,14 +202,11 @@ def parts(store: Store, connection_id: int, kind: str, of: Sequence[str]) -> dic
 
 def open_groups(store: Store, connection_id: int, kind: str) -> list[str]:
     """The groups in which a row of this kind is open."""
-    statement = (
-        sa.select(TABLE.c.group_key)
-        .distinct()
-        .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.open)
-        .order_by(TABLE.c.group_key)
+    statement = sa.select(TABLE.c.group_key).where(
+        TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.open
     )
     with store.read() as connection:
-        return [group for group in connection.execute(statement).scalars() if group]
+        return sorted({group for group in connection.execute(statement).scalars() if group})
 
 
 def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str]) -> dict[str, date]:
