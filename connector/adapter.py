@@ -22,6 +22,7 @@ from connector.domain.money import ZERO
 from connector.domain.records import Administration, Customer, Invoice, Payment
 from connector.http import Client, RateHeaders, Refusal, no_refusal
 from connector.mapping import Mapping
+from connector.secrets import Secret
 
 Fields = dict[str, Any]
 """The selected fields of one raw item as JSON values; amounts travel as decimal strings."""
@@ -265,6 +266,26 @@ class KeyGrant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeyNews:
+    """What a package tells of a client's key. Anybody may have sent it: nothing of it is believed unproved."""
+
+    action: Literal["created", "replaced", "deleted"]
+    reference: Secret
+    """What the client's way to the package began with."""
+    key: Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """A package that sends us a client's key, by our app's webhook, once the client has agreed on its own page."""
+
+    page: Callable[[Any, str, str, str], str]
+    """(options, our app's id, reference, where the browser goes afterwards) -> the address of that page."""
+    read: Callable[[bytes], KeyNews | None]
+    """The body of what came to the webhook; None when it cannot be understood."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OAuth:
     """How a package lets us in, and the rules of its token endpoint."""
 
@@ -322,6 +343,8 @@ class Package:
     """(reference rows, compiled mapping, administration) -> the pure assembler."""
     app_header: str | None = None
     """The header that carries our app's own secret with every call, where the package wants one."""
+    activation: Activation | None = None
+    """Used where `[apps.NAME] activation` says that our app has a webhook registered."""
     refusal: Callable[[int, str], Refusal | None] = no_refusal
     """(status, beginning of the body) of a 401 or 403 -> what it means, where the status alone misleads."""
 

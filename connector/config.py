@@ -70,6 +70,8 @@ class App(Struct, frozen=True, kw_only=True):
     client_secret: SecretSource
     calls_per_minute: Positive | None = None
     calls_per_day: Positive | None = None
+    activation: bool = False
+    """Whether the package sends clients' keys to our webhook."""
 
 
 class Destination(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from connector.activation import Activations
 from connector.adapter import Identity
 from connector.care import Care
 from connector.cycle import Progress
@@ -70,6 +71,7 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
         wake(settings.connections[name].destination)
         dispatcher.submit(name, reason="linked")
 
+    activations = Activations(runtime, linked, lambda name: wake(settings.connections[name].destination))
     controls = Controls(
         health=dispatcher.health, sync=lambda name: dispatcher.submit(name, reason="an operator asked"), wake=wake
     )
@@ -77,7 +79,8 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
     host, port = settings.daemon.address
     try:
         with exclusive(runtime):
-            async with serve(create_app(runtime, controls, linked), host, port) as url:
+            app = create_app(runtime, controls, linked, activations.came)
+            async with serve(app, host, port) as url:
                 log.info("daemon.started", url=url, connections=len(settings.connections))
                 started(url)
                 try:
@@ -85,6 +88,7 @@ async def run(runtime: Runtime, stop: asyncio.Event, started: Callable[[str], No
                         work.create_task(dispatcher.run(stop))
                         work.create_task(deliverer.run(stop))
                         work.create_task(care.run(stop))
+                        work.create_task(activations.run(stop))
                         work.create_task(_tidy(runtime, stop))
                 except TimeoutError:
                     log.warning("daemon.drain_cut_short", seconds=DRAIN_S)

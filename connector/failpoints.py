@@ -17,6 +17,7 @@ VARIABLE: Final = "CONNECTOR_FAILPOINTS"
 
 NAMES: Final = frozenset(
     {
+        "activation.after_note",
         "deliver.after_mark",
         "deliver.after_post",
         "deliver.before_mark",

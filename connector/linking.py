@@ -28,7 +28,7 @@ from connector.errors import (
 )
 from connector.runtime import Runtime
 from connector.secrets import Secret
-from connector.store import authorizations, connections, invitations, outbox
+from connector.store import activations, authorizations, connections, invitations, outbox
 from connector.store.authorizations import Outcome, Started
 from connector.store.connections import Linked
 from connector.store.invitations import Invitation
@@ -78,7 +78,7 @@ async def begin(runtime: Runtime, name: str, session: Secret, invitation: str | 
         ConfigurationError: the package has no sign-in page, or our app's secret is not there.
     """
     linked = await asyncio.to_thread(connections.find, runtime.store, name)
-    await asyncio.to_thread(_check_vacant, runtime, linked)
+    await asyncio.to_thread(check_vacant, runtime, linked)
     return await runtime.authorizer().begin(linked.id, runtime.redirect_uri, session=session, invitation=invitation)
 
 
@@ -134,7 +134,7 @@ async def accept(runtime: Runtime, name: str, pasted: str, also: Also | None = N
     if not key:
         raise SignInFailed("no key was given", where=f"connection {name}", fix="paste the key as the package shows it")
     linked = await asyncio.to_thread(connections.find, runtime.store, name)
-    await asyncio.to_thread(_check_vacant, runtime, linked)
+    await asyncio.to_thread(check_vacant, runtime, linked)
     grant = await runtime.authorizer().redeem(linked.id, key)
     identity = await identify(runtime, name, grant)
     await asyncio.to_thread(link, runtime, name, grant, identity, also)
@@ -194,7 +194,7 @@ async def identify(runtime: Runtime, name: str, grant: Grant) -> Identity:
 
 def _issue(runtime: Runtime, name: str, token: Secret, lifetime: timedelta) -> Invitation:
     linked = connections.find(runtime.store, name)
-    _check_vacant(runtime, linked)
+    check_vacant(runtime, linked)
     now = runtime.clock.now()
     return invitations.issue(runtime.store, linked.id, token, now=now, expires_at=now + lifetime)
 
@@ -206,6 +206,7 @@ def link(runtime: Runtime, name: str, grant: Grant, identity: Identity, also: Al
     sealed = runtime.token_store.seal(linked.id, 0, grant)
     with runtime.store.write() as connection:
         _check_alone(connection, linked)
+        activations.left(connection, linked.id)
         if also is not None:
             also(connection)
         runtime.token_store.link(connection, sealed)
@@ -244,7 +245,7 @@ def _conclude(runtime: Runtime, state: str, outcome: Outcome) -> None:
         authorizations.conclude(connection, authorizations.hashed(state), outcome, runtime.clock.now())
 
 
-def _check_vacant(runtime: Runtime, linked: Linked) -> None:
+def check_vacant(runtime: Runtime, linked: Linked) -> None:
     with runtime.store.read() as connection:
         _check_alone(connection, linked)
 

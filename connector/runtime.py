@@ -13,7 +13,7 @@ import structlog
 
 from connector import config
 from connector import mapping as mappings
-from connector.adapter import Adapter, AdapterContext, CallLimits, Identity, OAuth, Package
+from connector.adapter import Activation, Adapter, AdapterContext, CallLimits, Identity, OAuth, Package
 from connector.authorizer import Authorizer
 from connector.budget import CallBudget
 from connector.clock import Clock
@@ -174,6 +174,11 @@ class Runtime:
         """How the connection's package lets us in."""
         connection = self.settings.connections[name]
         return self.packages[connection.package].oauth(connection.options)
+
+    def activation(self, package: str) -> Activation | None:
+        """How the package sends us keys, if our app is registered for that."""
+        app = self.settings.apps.get(package)
+        return self.packages[package].activation if app is not None and app.activation else None
 
     def authorizer(self) -> Authorizer:
         return Authorizer(self.authorizations, self.clock, lambda key: self._app(self.name_of(key)))

@@ -1,12 +1,13 @@
 """A package that works with a key, and our pages in front of it, all on sockets: no sign-in page anywhere."""
 
 import dataclasses
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import msgspec
@@ -17,11 +18,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from connector import config, linking
-from connector.adapter import AdapterContext, Identity, KeyGrant, OAuth, Package
+from connector.activation import Activations
+from connector.adapter import Activation, AdapterContext, Identity, KeyGrant, KeyNews, OAuth, Package
 from connector.http import Refusal
 from connector.linking import HERE
 from connector.master_keys import generate_key_file
 from connector.runtime import Runtime
+from connector.secrets import Secret
 from connector.store import connections
 from connector.store.connections import Linked
 from connector.store.tables import Base
@@ -64,6 +67,18 @@ destination = "backend"
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = ""
+
+
+def agreement(_: Any, app: str, reference: str, back: str) -> str:
+    return f"https://keyed.example/{app}?{urlencode({'reference': reference, 'back': back})}"
+
+
+def told(body: bytes) -> KeyNews | None:
+    try:
+        said = json.loads(body)
+        return KeyNews(action=said["action"], reference=Secret(said["reference"]), key=Secret(said["key"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass
@@ -109,6 +124,7 @@ class KeyedPackage:
             oauth=lambda _: OAuth(token_url=f"{self.url}/token", key=key),
             adapter=lambda context: Company(MemoryBooks(), context=context, url=self.url),
             app_header="X-App-Key",
+            activation=Activation(page=agreement, read=told),
             refusal=lambda status, said: Refusal(app=True) if status == 401 and "app key" in said else None,
         )
 
@@ -134,6 +150,7 @@ class KeyedWorld:
     runtime: Runtime
     clock: ManualClock
     url: str
+    activations: Activations
     linked: list[str]
     """Connections of whose success the daemon was told."""
     browser: httpx.AsyncClient
@@ -151,6 +168,24 @@ class KeyedWorld:
         shown = answer if answer.status_code != 303 else await self.get(answer.headers["location"])
         assert "canary" not in f"{answer.headers} {answer.text} {shown.headers} {shown.text} {shown.url}"
         return shown
+
+    async def activate(self, link: str) -> str:
+        """Press the button that leads to the package's page; gives the reference."""
+        answer = await self.browser.post(link, data={"activate": "1"})
+        assert answer.status_code == 303
+        query = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        assert query["back"] == f"{self.url}/connect"
+        return query["reference"]
+
+    async def tell(self, action: str, reference: str, key: str = KEY) -> httpx.Response:
+        """The package posts to our webhook; nothing is dealt with yet."""
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as package:
+            news = {"action": action, "reference": reference, "key": key}
+            return await package.post("/activation/keyed", json=news)
+
+    async def look(self) -> None:
+        """What the daemon does when something has come, and once a minute."""
+        await self.activations.look()
 
     @property
     def connection(self) -> Linked:
@@ -172,7 +207,7 @@ class KeyedWorld:
 @asynccontextmanager
 async def keyed(folder: Path, port: int, store_url: str = "", apps: str = "") -> AsyncIterator[KeyedWorld]:
     """`apps` are more lines for our app's table."""
-    file, clock, told, package = folder / "config.toml", ManualClock(), list[str](), KeyedPackage()
+    file, clock, hears, package = folder / "config.toml", ManualClock(), list[str](), KeyedPackage()
     database = store_url or f"sqlite:///{folder / 'connector.db'}"
     file.write_text(
         CONFIG.format(port=port).replace("[destinations", f"{apps}\n[destinations", 1)
@@ -182,11 +217,13 @@ async def keyed(folder: Path, port: int, store_url: str = "", apps: str = "") ->
     settings = config.load(file, {"keyed": Options}, {"APP_SECRET": APP_SECRET})
 
     async def linked(name: str, _: Identity) -> None:
-        told.append(name)
+        hears.append(name)
 
     async with serve(package.app) as package.url:
         runtime = Runtime.open(settings, {"keyed": package.package()}, clock)
-        app = create_app(runtime, Controls(health=dict, sync=told.append, wake=told.append), linked)
+        activations = Activations(runtime, linked)
+        controls = Controls(health=dict, sync=hears.append, wake=hears.append)
+        app = create_app(runtime, controls, linked, activations.came)
         async with serve_at(app, "127.0.0.1", port) as url, httpx.AsyncClient(base_url=url, trust_env=False) as browser:
-            yield KeyedWorld(package, runtime, clock, url, told, browser)
+            yield KeyedWorld(package, runtime, clock, url, activations, hears, browser)
         await runtime.close()

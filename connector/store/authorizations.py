@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from connector.secrets import Secret
 from connector.store.engine import Store
-from connector.store.tables import AuthorizationRow
+from connector.store.sign_in_tables import AuthorizationRow
 from connector.vault import Place, Vault
 
 LIFETIME: Final = timedelta(minutes=10)
@@ -121,9 +121,9 @@ class Authorizations:
 
 
 def conclude(connection: sa.Connection, state_hash: str, outcome: Outcome, now: datetime) -> None:
-    """Note how a sign-in ended; nothing happens if it is forgotten."""
+    """Note how a sign-in ended; nothing happens if it is forgotten, and what succeeded stays so."""
     used_at = sa.func.coalesce(_request.c.used_at, sa.bindparam("now", now, _request.c.used_at.type))
-    mine = _request.c.state_hash == state_hash
+    mine = (_request.c.state_hash == state_hash) & (_request.c.outcome != "linked")
     connection.execute(sa.update(_request).where(mine).values(outcome=outcome, used_at=used_at))
 
 

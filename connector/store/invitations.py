@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from connector.secrets import Secret
 from connector.store.engine import Store
-from connector.store.tables import InvitationRow
+from connector.store.sign_in_tables import InvitationRow
 
 # SQLModel types __table__ loosely; this is the table itself.
 _invitation = cast("sa.Table", InvitationRow.__table__)  # type: ignore[attr-defined]

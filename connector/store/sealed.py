@@ -30,6 +30,7 @@ COLUMNS = (
     Column("token", "access_ct", lambda _: "access"),
     Column("token", "refresh_ct", lambda _: "refresh"),
     Column("authorization_request", "verifier_ct", lambda _: "verifier"),
+    Column("key_news", "key_ct", lambda row: row.reference_hash),
     Column("quarantine", "payload_ct", lambda row: f"{row.kind}/{row.key}"),
 )
 

@@ -310,62 +310,6 @@ class DestinationRow(Base, table=True):
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class TokenRow(Base, table=True):
-    """The tokens of one connection (`reliability.md` section 4). status: linked | needs_reauth."""
-
-    __tablename__ = "token"
-    connection_id: int = Field(primary_key=True, foreign_key="connection.id")
-    generation: int = Field(default=0, sa_type=BigInt)
-    signed_in_at: datetime = Field(sa_type=UtcDateTime)
-    """When a person last signed in; refreshing does not change it."""
-    access_ct: str
-    refresh_ct: str
-    expires_at: datetime = Field(sa_type=UtcDateTime)
-    refreshed_at: datetime = Field(sa_type=UtcDateTime)
-    refresh_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    lease_owner: str | None = None
-    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    intent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    intent_generation: int | None = Field(default=None, sa_type=BigInt)
-    retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    failures: int = 0
-    calls_on: date
-    """The UTC day of which `calls` counts the requests to the token endpoint."""
-    calls: int = 0
-    status: str = "linked"
-    reason: str = ""
-    """Why the last request brought nothing; empty after one that did."""
-
-
-class InvitationRow(Base, table=True):
-    """The link by which a client signs in, stored hashed: one per connection, a new one replaces it."""
-
-    __tablename__ = "invitation"
-    connection_id: int = Field(primary_key=True, foreign_key="connection.id")
-    token_hash: str = Field(unique=True)
-    created_at: datetime = Field(sa_type=UtcDateTime)
-    expires_at: datetime = Field(sa_type=UtcDateTime)
-    spent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-
-
-class AuthorizationRow(Base, table=True):
-    """One started sign-in; its state and the session that began it are stored hashed.
-
-    It is kept longer than it can be used, so that the browser may ask how it ended.
-    """
-
-    __tablename__ = "authorization_request"
-    state_hash: str = Field(primary_key=True)
-    connection_id: int = Field(foreign_key="connection.id")
-    session_hash: str = Field(index=True)
-    invitation_hash: str | None = None
-    verifier_ct: str | None = None
-    redirect_uri: str
-    expires_at: datetime = Field(sa_type=UtcDateTime)
-    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    outcome: str = ""
-
-
 class BudgetRow(Base, table=True):
     """Calls made by one app on one administration, in the package's own windows."""
 

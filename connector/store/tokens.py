@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from connector.secrets import Secret
 from connector.store.engine import Store
-from connector.store.tables import TokenRow
+from connector.store.sign_in_tables import TokenRow
 from connector.vault import Place, Vault
 
 LINKED = "linked"
@@ -199,9 +199,10 @@ def sign_in(connection: sa.Connection, connection_id: int) -> SignIn | None:
     return None if row is None else SignIn(**row)
 
 
-def refuse(connection: sa.Connection, found: SignIn, reason: str) -> None:
-    """The package refuses what this generation stands for, for good; nothing happens if the row has moved on."""
-    connection.execute(sa.update(_token).where(_same(found.connection_id, found.generation)).values(_refused(reason)))
+def refuse(connection: sa.Connection, found: SignIn, reason: str) -> bool:
+    """The package refuses what this generation stands for, for good; False when the row has moved on."""
+    mine = _same(found.connection_id, found.generation)
+    return connection.execute(sa.update(_token).where(mine).values(_refused(reason))).rowcount == 1
 
 
 def _sign_in() -> sa.Select[Any]:

@@ -33,15 +33,41 @@ class Refused(Exception):
 
 
 @dataclass
+class Guesses:
+    """What went wrong lately, by where it came from."""
+
+    clock: Clock
+    _counted: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    """Address and more -> when counting began, and how many."""
+
+    def waits(self, source: tuple[str, str]) -> int:
+        """Seconds until the next attempt; 0 for now."""
+        began_at, count = self._counted.get(source, (0.0, 0))
+        left_s = began_at + WINDOW_S - self.clock.monotonic()
+        return math.ceil(left_s) if count >= FAILURES and left_s > 0 else 0
+
+    def failed(self, source: tuple[str, str]) -> None:
+        now = self.clock.monotonic()
+        began_at, count = self._counted.pop(source, (now, 0))
+        if now - began_at >= WINDOW_S:
+            began_at, count = now, 0
+        if len(self._counted) >= _REMEMBERED:
+            del self._counted[next(iter(self._counted))]
+        self._counted[source] = (began_at, count + 1)
+
+
+@dataclass
 class Access:
     """Authenticates requests of one listener, and slows down whoever guesses."""
 
     store: Store
     clock: Clock
-    _failures: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-    """Address and prefix -> when counting began, and how many."""
+    _guesses: Guesses = field(init=False)
     _proved: set[str] = field(default_factory=set)
     """Prefixes of keys that were right: what others guess does not lock their holders out."""
+
+    def __post_init__(self) -> None:
+        self._guesses = Guesses(self.clock)
 
     async def key_of(self, request: Request) -> ApiKey:
         """The key of a request.
@@ -56,30 +82,15 @@ class Access:
             raise _unauthorized()
         prefix = api_keys.prefix_of(presented)
         source = (request.client.host if request.client else "", prefix if prefix in self._proved else "")
-        if wait_s := self._waits(source):
+        if wait_s := self._guesses.waits(source):
             raise Refused(429, "too many attempts", {"Retry-After": str(wait_s)})
         key = await asyncio.to_thread(api_keys.authenticate, self.store, presented, self.clock.now())
         if key is None:
-            self._failed(source)
+            self._guesses.failed(source)
             log.warning("api.refused", peer=source[0], prefix=prefix)
             raise _unauthorized()
         self._proved.add(prefix)
         return key
-
-    def _waits(self, source: tuple[str, str]) -> int:
-        """Seconds until the next attempt; 0 for now."""
-        began_at, count = self._failures.get(source, (0.0, 0))
-        left_s = began_at + WINDOW_S - self.clock.monotonic()
-        return math.ceil(left_s) if count >= FAILURES and left_s > 0 else 0
-
-    def _failed(self, source: tuple[str, str]) -> None:
-        now = self.clock.monotonic()
-        began_at, count = self._failures.pop(source, (now, 0))
-        if now - began_at >= WINDOW_S:
-            began_at, count = now, 0
-        if len(self._failures) >= _REMEMBERED:
-            del self._failures[next(iter(self._failures))]
-        self._failures[source] = (began_at, count + 1)
 
 
 def _unauthorized() -> Refused:

@@ -1,6 +1,7 @@
-"""The daemon's web application: health, the pages by which clients connect, and the operators' API."""
+"""The daemon's web application: health, the pages by which clients connect, what brings keys, the operators' API."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -10,13 +11,19 @@ from starlette.routing import Route
 
 from connector.errors import ConnectorError
 from connector.runtime import Runtime
+from connector.web.activation import ActivationWebhook
 from connector.web.admin import AdminApi, Controls
 from connector.web.connect import ConnectPages, Linked
 from connector.web.guard import Guard
 
 
-def create_app(runtime: Runtime, controls: Controls, linked: Linked) -> Starlette:
-    """What `controls.health` calls `live` must be true for /healthz to answer 200."""
+def create_app(
+    runtime: Runtime, controls: Controls, linked: Linked, keys_came: Callable[[], None] = lambda: None
+) -> Starlette:
+    """What `controls.health` calls `live` must be true for /healthz to answer 200.
+
+    `keys_came` hears when a package has sent something about a key.
+    """
 
     async def healthz(_: Request) -> Response:
         state = controls.health()
@@ -35,6 +42,7 @@ def create_app(runtime: Runtime, controls: Controls, linked: Linked) -> Starlett
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             *ConnectPages(runtime=runtime, linked=linked).routes(),
+            *ActivationWebhook(runtime, keys_came).routes(),
             AdminApi(runtime, controls).mount(),
         ],
         middleware=[Middleware(Guard, runtime.settings.daemon)],

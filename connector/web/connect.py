@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from connector import linking
+from connector import activation, linking
 from connector.adapter import Identity, KeyGrant
 from connector.authorizer import Answer, NotTaken
 from connector.errors import ConnectorError, StoreUnavailable
@@ -101,11 +101,14 @@ class ConnectPages:
         known = await self._known(invitation.connection_id)
         session = Secret(secrets.token_urlsafe(32))
         try:
-            if self._key(known) is None:
+            form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+            if "activate" in form:
+                url = await activation.begin(self.runtime, known.name, session, invitation)
+            elif self._key(known) is None:
                 url = await linking.begin(self.runtime, known.name, session, invitation.token_hash)
             else:
                 url = self._address
-                await self._take(request, session, invitation)
+                await self._take(form.get("key", ""), session, invitation)
         except ConnectorError as error:
             log.warning("connection.sign_in_not_begun", connection=known.name, error=str(error))
             failure = "already_linked" if isinstance(error, AlreadyLinked) else "unavailable"
@@ -121,11 +124,10 @@ class ConnectPages:
         )
         return answer
 
-    async def _take(self, request: Request, session: Secret, invitation: Invitation) -> None:
+    async def _take(self, pasted: str, session: Secret, invitation: Invitation) -> None:
         """The key of the form; how it ended is for `standing` to say."""
-        form = dict(parse_qsl((await request.body()).decode(errors="replace")))
         try:
-            name, identity = await linking.hand_over(self.runtime, form.get("key", ""), session, invitation)
+            name, identity = await linking.hand_over(self.runtime, pasted, session, invitation)
         except StoreUnavailable:
             raise
         except ConnectorError as error:
@@ -156,6 +158,8 @@ class ConnectPages:
         known = await self._known(begun.connection_id)
         if begun.outcome == "linked":
             return await self._progress(request, begun, known)
+        if begun.used_at is None and self._key(known) and self.runtime.clock.now() < begun.expires_at:
+            return self._page(request, "waiting.html", known=known, refreshing=True)
         invitation = await self._invitation_of(begun)
         again = invitation is not None and invitation.is_open(self.runtime.clock.now())
         return self._failure(request, begun.outcome or "unfinished", known=known, again=again)
@@ -254,6 +258,7 @@ class ConnectPages:
             administration=known.administration if known else "",
             name=known.title if known else "",
             key=self._key(known) if known else None,
+            activates=bool(known and activation.address(self.runtime, known.name)),
             **values,
         )
 
@@ -262,7 +267,8 @@ class ConnectPages:
 
     def _form_action(self, known: Known) -> str:
         """Where the button may lead. Browsers check each redirect too, and a package signs in on hosts of its own."""
-        parts = urlsplit(self.runtime.sign_in(known.name).authorize_url)
+        address = activation.address(self.runtime, known.name)
+        parts = urlsplit(address or self.runtime.sign_in(known.name).authorize_url)
         return f"'self' https: {parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
 
     @property

@@ -353,6 +353,33 @@ def upgrade() -> None:
         op.f("ix_authorization_request_session_hash"), "authorization_request", ["session_hash"], unique=False
     )
     op.create_table(
+        "activation",
+        sa.Column("reference_hash", sa.String(), nullable=False),
+        sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("invitation_hash", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("current", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["connection.id"],
+        ),
+        sa.PrimaryKeyConstraint("reference_hash"),
+    )
+    op.create_table(
+        "key_news",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("reference_hash", sa.String(), nullable=False),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("key_ct", sa.String(), nullable=False),
+        sa.Column("received_at", sa.DateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["connection.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "invitation",
         sa.Column("connection_id", sa.Integer(), nullable=False),
         sa.Column("token_hash", sa.String(), nullable=False),
