@@ -215,10 +215,16 @@ class Demo:
         )
         self._compare(stage)
 
-    async def _cycle(self, stage: Stage) -> CycleReport:
+    async def _sweep(self, stage: Stage) -> None:
+        """Two complete reads: what neither holds, and the package does not know any more, is gone."""
+        for _ in range(2):
+            await self._cycle(stage, full=True)
+        await stage.deliverer.deliver_once(DESTINATION)
+
+    async def _cycle(self, stage: Stage, *, full: bool = False) -> CycleReport:
         with self._watch(NAME) as progress:
             progress.events = lambda: stage.deliverer.wake(DESTINATION)
-            async with stage.runtime.cycle(NAME, progress=progress) as cycle:
+            async with stage.runtime.cycle(NAME, progress=progress, full=full) as cycle:
                 report = await cycle.run()
         if isinstance(report.error, ConnectorError):
             raise report.error
@@ -240,6 +246,9 @@ class Demo:
             started = self._clock.monotonic()
             await self._cycle(stage)
             await stage.deliverer.deliver_once(DESTINATION)
+            if action in stage.simulation.found_by_sweeps:
+                self._say.print("  the package tells nobody; the daemon finds it by complete reads, as made now")
+                await self._sweep(stage)
             self._arrived(stage, *before, self._clock.monotonic() - started)
 
     async def _stay(self, stage: Stage, stop: asyncio.Event) -> None:
@@ -255,6 +264,8 @@ class Demo:
         booking.cancel()
         stop.clear()
         await self._cycle(stage)
+        if stage.simulation.found_by_sweeps:
+            await self._sweep(stage)
         await stage.deliverer.deliver_once(DESTINATION)
 
     def _arrived(self, stage: Stage, before: dict[str, Any], count: int, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """What a package's simulator offers the demo and `connector simulate`, loaded by entry point."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -32,6 +32,8 @@ class Simulation:
     perform: Callable[..., str]
     """(action, ...) -> a sentence about what was booked. Raises Impossible."""
     perform_any: Callable[[], str]
+    found_by_sweeps: Collection[str] = ()
+    """Actions of which the package tells nobody: complete reads find them, one after the other."""
     pasted: str | None = None
     """The key that a client copies from the package and pastes, where it has no sign-in."""
 

@@ -36,5 +36,6 @@ def simulate(*, seed: int, customers: int, invoices: int, clock: Clock) -> Simul
         truth=simulator.truth,
         perform=perform,
         perform_any=lambda: simulator.bookkeeper.random_action().sentence,
+        found_by_sweeps=("delete_entry",),
         pasted=simulator.koppelsleutel,
     )
