@@ -20,6 +20,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     base_url: str = "https://b2bapi.snelstart.nl/v2"
     auth_url: str = "https://auth.snelstart.nl"
+    web_url: str = "https://web.snelstart.nl"
     ledger_total: Literal["mutations", "period_balance"] = "mutations"
     """Where the control total comes from: the sum of all ledger lines, or the report of the current year, for books in
     which the lines of earlier years are left out or carried forward."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from adapters.snelstart import ledger, query, wire
 from adapters.snelstart.access import Options, oauth, refusal
+from adapters.snelstart.activation import ACTIVATION
 from adapters.snelstart.api import Api
 from adapters.snelstart.assemble import SnelAssembler
 from adapters.snelstart.feeds import CHANGED, SWEPT, condition_of, feeds
@@ -319,5 +320,6 @@ PACKAGE: Final = Package(
     adapter=SnelStart,
     assembler=SnelAssembler,
     app_header="Ocp-Apim-Subscription-Key",
+    activation=ACTIVATION,
     refusal=refusal,
 )

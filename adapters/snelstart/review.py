@@ -6,23 +6,32 @@ are known either explain what is open, or something that is stored is old.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from adapters.snelstart.kinds import MONEY
-from adapters.snelstart.rows import off
 from connector.adapter import Fields, Stored
+from connector.domain.money import ZERO
 
 _GROUPS: Final = 200
 """Relations whose rows are looked at together."""
 
 
 class Touched(NamedTuple):
-    """An invoice and the lines that settle it, each with its kind; `hinted`: the ledger spoke of a settlement."""
+    """An invoice, and what is known to settle it: lines of bookings, each with its kind, and the ledger's hints."""
 
     invoice: Fields
     lines: Sequence[tuple[str, Fields]]
+    memorials: Sequence[Fields]
     hinted: bool
+    """Whether one of the hints is new."""
     by_booking: bool
+
+    def off(self, invoice: Fields) -> bool:
+        """Whether that does not explain what is open of the invoice, as this row of it says."""
+        moved = sum((Decimal(line["bedrag"]) for _, line in self.lines), ZERO)
+        moved += sum((Decimal(one["saldo"]) for one in self.memorials), ZERO)
+        return Decimal(invoice["factuurBedrag"]) + moved != Decimal(invoice["openstaandSaldo"])
 
 
 class Review:
@@ -64,32 +73,26 @@ class Review:
                 for kind in MONEY:
                     for line in rows.get(kind, ()):
                         lines[line["sale"]].append((kind, line))
+                memorials = rows.get("memorial", ())
                 for invoice in rows.get("invoice", ()):
-                    hinted = (group, invoice.get("factuurnummer", "")) in self._hints
+                    number = invoice.get("factuurnummer", "")
+                    hinted = (group, number) in self._hints
                     if invoice["id"] in invoices or hinted:
                         of_sale = lines[invoice.get("verkoopBoeking", "")]
-                        found.append(Touched(invoice, of_sale, hinted, invoice["id"] in by_booking))
+                        hints = [one for one in memorials if one.get("factuurNummer") == number]
+                        found.append(Touched(invoice, of_sale, hints, hinted, invoice["id"] in by_booking))
         return found
 
     def doubtful(self, touched: Iterable[Touched]) -> set[str]:
         """Invoices whose own row may be old: a booking or the ledger moved something, and it does not show."""
-        return {
-            str(one.invoice["id"])
-            for one in touched
-            if one.hinted or (one.by_booking and off(one.invoice, _fields(one.lines)))
-        }
+        return {str(one.invoice["id"]) for one in touched if one.hinted or (one.by_booking and one.off(one.invoice))}
 
     def suspects(self, touched: Iterable[Touched], again: Mapping[str, Fields]) -> dict[str, set[str]]:
         """Bookings to ask for by id, by the kind of their lines: those of invoices that still do not add up."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for one in touched:
-            invoice = again.get(one.invoice["id"], one.invoice)
-            if one.hinted or off(invoice, _fields(one.lines)):
+            if one.hinted or one.off(again.get(one.invoice["id"], one.invoice)):
                 for kind, line in one.lines:
                     if line["booking"] not in self._bookings:
                         found[kind].add(line["booking"])
         return found
-
-
-def _fields(lines: Iterable[tuple[str, Fields]]) -> list[Fields]:
-    return [fields for _, fields in lines]

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from adapters.snelstart import wire
 from adapters.snelstart.kinds import BOOKING, KINDS, MANDATE, MONEY, RECEIVABLES, UNKNOWN_PAYMENTS
 from connector.adapter import REFERENCE_GROUP, BadRow, Fields, References, Row
-from connector.domain.money import ZERO
 
 UNASSIGNED: Final = "unassigned"
 """The group of what names no relation."""
@@ -167,12 +166,6 @@ def mandates(relation: str, found: Iterable[Mapping[str, Any]]) -> Row | BadRow:
 def reference(kind: str, key: str, fields: Fields) -> Row:
     """A fact that every group may need, or that the adapter itself found out."""
     return Row(kind=kind, key=key, group=REFERENCE_GROUP, fields=fields)
-
-
-def off(invoice: Fields, lines: Iterable[Fields]) -> bool:
-    """Whether the lines that are known do not explain what is open of the invoice (sheet 13.2)."""
-    moved = sum((Decimal(line["bedrag"]) for line in lines), ZERO)
-    return Decimal(invoice["factuurBedrag"]) + moved != Decimal(invoice["openstaandSaldo"])
 
 
 def _owner(item: Mapping[str, Any]) -> str | None:

@@ -11,15 +11,17 @@ import httpx
 from adapters.simulation import BookkeepingError, generate
 from adapters.snelstart.adapter import PACKAGE, Options, SnelStart, oauth
 from adapters.snelstart.simulator import SimulatorSettings, SnelSimulator, create
-from connector.adapter import AdapterContext
+from connector.adapter import AdapterContext, Feed, Page
+from connector.domain.records import Invoice
 from connector.http import Circuit, Client
 from connector.mapping import compile_mapping
 from connector.secrets import Secret
 from tests.clocks import ManualClock
-from tests.conformance.adapters import World
+from tests.conformance.adapters import Mirror, Recalled, Truth, World
 from tests.servers import serve
 
 TODAY = date(2026, 11, 20)
+NO_OPEN_FILTER = frozenset({"verkoopfacturen/OpenstaandSaldo"})
 
 _AN_HOUR = (timedelta(minutes=61), timedelta(minutes=61))
 """An item is gone after two sweeps of all invoices, which are hourly where open ones cannot be asked for."""
@@ -62,6 +64,13 @@ def settings(**changes: Any) -> SimulatorSettings:
     """Calls to spare; open items can be asked for, unless told otherwise."""
     plain: dict[str, Any] = {"minute_limit": 10**6, "hour_limit": 10**6, "unfilterable": frozenset()}
     return SimulatorSettings(**(plain | changes))
+
+
+def told_apart(truth: Truth) -> Truth:
+    """Without blocked customers that never got an invoice: they look the same as deleted ones (sheet 5.1)."""
+    owing = {item["customer"] for item in truth["items"].values()}
+    customers = {key: one for key, one in truth["customers"].items() if key in owing or not one["blocked"]}
+    return {**truth, "customers": customers}
 
 
 @contextlib.asynccontextmanager
@@ -115,10 +124,30 @@ async def snel_world(
                 mapping=mapping,
                 administration=simulator.administration,
                 adapter=adapter,
-                truth=simulator.truth,
+                truth=lambda: told_apart(simulator.truth()),
                 act=act,
                 clock=clock,
                 waits=_AN_HOUR if simulator.settings.unfilterable else _A_DAY,
             )
             world.simulator, world.http, world.base_url, world.budget = simulator, http, origin, budget
             yield world
+
+
+async def later(world: SnelWorld, mirror: Mirror, pause: timedelta = timedelta(hours=1)) -> int:
+    """Another cycle; how many calls it took."""
+    world.clock.advance(pause.total_seconds() + 60)
+    before = world.budget.calls
+    await mirror.cycle()
+    return world.budget.calls - before
+
+
+def invoice(mirror: Mirror, key: str) -> Invoice | None:
+    return next((one for one in mirror.assemble().invoices if one.external_id == key), None)
+
+
+async def pages(world: SnelWorld, mirror: Mirror, name: str, cursor: str | None = None) -> list[Page]:
+    adapter = await world.adapter()
+    assert isinstance(adapter, SnelStart)
+    adapter.remember(Recalled(mirror))
+    feed = Feed(name=name, kind="changes", fills="")
+    return [page async for page in adapter.read(feed, cursor, mirror.references())]
