@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,8 @@ class KeyedWorld:
     linked: list[str]
     """Connections of whose success the daemon was told."""
     browser: httpx.AsyncClient
+    outside: httpx.AsyncClient
+    """Whoever has no cookie of ours."""
 
     async def invite(self) -> str:
         return (await linking.invite(self.runtime, NAME, HERE)).url.reveal()
@@ -179,9 +181,8 @@ class KeyedWorld:
 
     async def tell(self, action: str, reference: str, key: str = KEY) -> httpx.Response:
         """The package posts to our webhook; nothing is dealt with yet."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as package:
-            news = {"action": action, "reference": reference, "key": key}
-            return await package.post("/activation/keyed", json=news)
+        news = {"action": action, "reference": reference, "key": key}
+        return await self.outside.post("/activation/keyed", json=news)
 
     async def look(self) -> None:
         """What the daemon does when something has come, and once a minute."""
@@ -224,6 +225,11 @@ async def keyed(folder: Path, port: int, store_url: str = "", apps: str = "") ->
         activations = Activations(runtime, linked)
         controls = Controls(health=dict, sync=hears.append, wake=hears.append)
         app = create_app(runtime, controls, linked, activations.came)
-        async with serve_at(app, "127.0.0.1", port) as url, httpx.AsyncClient(base_url=url, trust_env=False) as browser:
-            yield KeyedWorld(package, runtime, clock, url, activations, hears, browser)
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(serve_at(app, "127.0.0.1", port))
+            browser, outside = [
+                await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, verify=False))
+                for _ in range(2)
+            ]
+            yield KeyedWorld(package, runtime, clock, url, activations, hears, browser, outside)
         await runtime.close()

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -309,5 +308,5 @@ async def test_a_replaced_invitation_does_not_lose_a_key_that_is_told_once(world
 
 
 async def test_another_browser_sees_nothing_of_it(world: KeyedWorld, by_activation: str) -> None:
-    async with httpx.AsyncClient(base_url=world.url, trust_env=False) as other:
-        assert "knows of no sign-in" in (await other.get("/connect")).text
+    assert "is linked" in (await world.get("/connect")).text
+    assert "knows of no sign-in" in (await world.outside.get("/connect")).text

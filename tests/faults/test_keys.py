@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from connector import linking
@@ -121,10 +120,9 @@ async def test_only_our_own_page_and_this_browser(world: KeyedWorld) -> None:
     link = await world.invite()
     foreign = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
     assert (await world.browser.post(link, data={"key": KEY}, headers=foreign)).status_code == 403
-    async with httpx.AsyncClient(base_url=world.url, trust_env=False) as other:
-        assert "is linked" in (await world.submit(link, key=KEY)).text
-        assert "knows of no sign-in" in (await other.get("/connect")).text
-        assert (await other.post("/connect", data={"key": KEY})).status_code == 303
+    assert "is linked" in (await world.submit(link, key=KEY)).text
+    assert "knows of no sign-in" in (await world.outside.get("/connect")).text
+    assert (await world.outside.post("/connect", data={"key": KEY})).status_code == 303
     assert world.package.exchanged == [KEY]
 
 

@@ -32,7 +32,7 @@ def simulate(*, seed: int, customers: int, invoices: int, clock: Clock) -> Simul
         client_id=settings.app_short_name,
         client_secret=settings.subscription_keys[0],
         settings={"calls_per_minute": CALLS_PER_MINUTE},
-        connection=lambda url: {"base_url": f"{url}/v2", "auth_url": url},
+        connection=lambda url: {"base_url": f"{url}/v2", "auth_url": url, "web_url": url},
         truth=simulator.truth,
         perform=perform,
         perform_any=lambda: simulator.bookkeeper.random_action().sentence,
