@@ -26,7 +26,7 @@ def read(body: bytes) -> KeyNews | None:
     """The names in any case: nobody has published a body that was really sent. A deletion may come without its key."""
     try:
         said: Any = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(said, dict):
         return None
