@@ -45,11 +45,14 @@ class Api:
     async def changes(self, path: str, condition: str) -> AsyncIterator[list[dict[str, Any]]]:
         """Pages until one is not full. What a page lacked comes with the overlap of the next read."""
         skip = 0
+        seen: set[str] = set()
         while True:
             items = await self.page(path, condition, skip=skip)
             yield items
-            if len(items) < PAGE:
+            keys = set(_keys(items))
+            if len(items) < PAGE or keys <= seen:  # a server that does not turn the page would never come to an end
                 return
+            seen |= keys
             skip += PAGE
 
     async def sweep(self, path: str, condition: str = "") -> AsyncIterator[list[dict[str, Any]]]:
@@ -64,8 +67,10 @@ class Api:
             skip, fresh, repeated = 0, 0, False
             here: set[str] = set()
             while items := await self.page(path, condition, skip=skip):
-                keys = [str(wire.essential(item, "id", wire.guid)) for item in items]
+                keys = _keys(items)
                 repeated = repeated or len(here | set(keys)) < len(here) + len(keys)
+                if here.issuperset(keys):
+                    break
                 here.update(keys)
                 new = [item for key, item in dict(zip(keys, items, strict=True)).items() if key not in seen]
                 seen.update(keys)
@@ -80,3 +85,7 @@ class Api:
             where=f"{self._base}/{path}",
             fix="nothing to do: it is tried again in the next cycle",
         )
+
+
+def _keys(items: list[dict[str, Any]]) -> list[str]:
+    return [str(wire.essential(item, "id", wire.guid)) for item in items]

@@ -13,6 +13,8 @@ from connector.adapter import REFERENCE_GROUP, BadRow, Fields, References, Row
 
 UNASSIGNED: Final = "unassigned"
 """The group of what names no relation."""
+_GUID: Final = 36
+"""A line's key begins with that of its booking."""
 
 _DECODERS: Final = {name: wire.decoder(kind.fields, kind.required) for name, kind in KINDS.items()}
 _BOOKING: Final = wire.decoder(BOOKING, ("id",))
@@ -52,9 +54,10 @@ class Decoded:
         self.bad += more.bad
 
     def among(self, keys: Collection[str]) -> list[Row | BadRow]:
-        """Those with one of these keys, and what came along with them."""
-        found = {row.key for row in self.rows} & set(keys)
-        return [*(row for row in self.rows if row.key in found or row.kind == "sale"), *self.bad]
+        """Those that were asked for: by key, by the booking that a line stands in, or as the sale of an invoice."""
+        wanted = set(keys)
+        found = [row for row in self.rows if row.kind == "sale" or not wanted.isdisjoint((row.key, row.key[:_GUID]))]
+        return [*found, *self.bad]
 
 
 def decode(kind: str, found: Iterable[Mapping[str, Any]], chart: Chart) -> Decoded:

@@ -9,6 +9,7 @@ import pytest
 from adapters.snelstart import query
 from adapters.snelstart.access import clean
 from adapters.snelstart.adapter import SnelStart
+from adapters.snelstart.api import Api
 from connector.adapter import Row
 from connector.errors import AuthRevoked, ConfigurationError, SourceDown, Throttled
 from tests.adapters.snelstart.worlds import NO_OPEN_FILTER, SnelWorld, later, pages, settings, snel_world
@@ -139,6 +140,34 @@ async def test_an_item_that_comes_twice_counts_once(world: SnelWorld) -> None:
     mirror = Mirror(world)
     await mirror.cycle()
     assert_equals_truth(mirror.assemble(), world.truth())
+
+
+@pytest.mark.parametrize("read", ["changes", "sweep"])
+async def test_a_server_that_does_not_turn_the_page_is_left(
+    world: SnelWorld, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    monkeypatch.setattr("adapters.snelstart.api.PAGE", 10)
+
+    class Stuck(Api):
+        async def page(self, path: str, condition: str = "", *, skip: int = 0, top: int = 10) -> list[dict[str, Any]]:
+            return await super().page(path, condition, skip=0, top=10)
+
+    found = [one["id"] async for items in getattr(Stuck(world.http, f"{world.base_url}/v2"), read)("relaties", "")
+             for one in items]  # fmt: skip
+    assert len(set(found)) == 10
+    assert world.budget.calls <= 4
+
+
+async def test_a_booking_that_could_not_be_read_is_cured_with_all_its_lines(world: SnelWorld) -> None:
+    world.simulator.faults.add("bankboekingen?", "bad_row", field="datum", times=1)
+    mirror = Mirror(world)
+    adapter = await mirror.cycle(stages=2)
+    references = mirror.references()
+    (feed,) = (one for one in adapter.feeds("history", references) if one.name == "bank-all")
+    found = [page async for page in adapter.read(feed, None, references)]
+    (bad,) = (one for page in found for one in page.bad)
+    answer = await adapter.look_up("bankline", [bad.key], references)
+    assert {row.key.partition("/")[0] for row in answer if isinstance(row, Row)} == {bad.key}
 
 
 @pytest.mark.parametrize("kind", ["empty", "truncate"])
