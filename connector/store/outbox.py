@@ -5,7 +5,8 @@ The events of one connection and ordering key form a *lane*; the order within it
 * Within a lane nothing is claimed behind an event that waits or is dead.
 * Of one entity at most one version is under way, also when its versions lie in different lanes.
 * A barrier is claimed only when every earlier event of its connection is delivered or superseded, save for other
-  barriers, which it may accompany. Meanwhile it holds nobody: what a person must know does not wait behind it.
+  barriers of the same closing, which it may accompany. Meanwhile it holds only later barriers: what a person must know
+  does not wait behind it.
 
 One process at a time delivers to a destination (`connector.store.destinations`), so a claim needs no owner.
 """
@@ -210,9 +211,14 @@ def _choose(
 ) -> Iterator[Claimed]:
     passed: set[tuple[int, str]] = set()
     """Lanes of which an event was left out: nothing behind it may go."""
+    barred: set[int] = set()
+    """Connections of which a barrier was left out: no later one may go."""
     count = size = 0
     for event, barrier, behind in _candidates(connection, destination, limit_events, now):
-        if event.lane in passed or (behind and barrier):
+        if barrier and (behind or event.connection_id in barred):
+            barred.add(event.connection_id)
+            continue
+        if event.lane in passed:
             continue
         if behind or (event.refused and count):
             passed.add(event.lane)
@@ -272,7 +278,7 @@ def _eligible() -> sa.Select[Any]:
         in_states(sibling, UNDELIVERED),
         sibling.c.destination == destination,
     )
-    behind = sa.case((OUTBOX.c.barrier, older_of_connection), else_=older_of_entity)
+    behind = sa.or_(older_of_entity, sa.and_(OUTBOX.c.barrier, older_of_connection))
     return (
         sa.select(*(OUTBOX.c[name] for name in Claimed.__struct_fields__), OUTBOX.c.barrier, behind)
         .where(

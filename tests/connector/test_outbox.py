@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from connector.domain.events import FRESHNESS, REAUTH_REQUIRED, SYNC_COMPLETED
+from connector.domain.events import FRESHNESS, QUARANTINED, REAUTH_REQUIRED, SYNC_COMPLETED
 from connector.store import backlog, connections, destinations, outbox
 from connector.store.backlog import Selection
 from connector.store.engine import Store
@@ -230,6 +230,15 @@ def test_barriers_travel_together_and_never_past_one_another(store: Store, acme:
     assert names(claim(store)) == [], "the second waits with the first"
     write(store, connect(store, "bikes"), invoice("i"), source="urn:other")
     assert names(claim(store)) == ["i1"]
+
+
+def test_a_barrier_waits_for_the_one_of_the_cycle_before_whose_fate_is_unknown(store: Store, acme: int) -> None:
+    write(store, acme, barrier(1), barrier(1, SYNC_COMPLETED))
+    lost = claim(store)
+    write(store, acme, barrier(2), barrier(2, QUARANTINED), barrier(2, SYNC_COMPLETED))
+    assert claim(store) == lost, "nothing of the next cycle beside it, also no barrier that had none before"
+    mark(store, lost, "delivered")
+    assert [event.type for event in claim(store)] == [FRESHNESS, QUARANTINED, SYNC_COMPLETED]
 
 
 def test_a_barrier_that_waits_does_not_keep_back_what_a_person_must_know(store: Store, acme: int) -> None:
