@@ -1,11 +1,15 @@
 """SnelStart's activation from end to end: our page, its page, the webhook, the first sync, and the key's later life."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -13,18 +17,22 @@ import pytest
 from adapters.simulation import generate
 from adapters.snelstart.adapter import PACKAGE
 from adapters.snelstart.simulator import SimulatorSettings, SnelSimulator, create
-from connector import config, linking
+from connector import activation, config, linking
 from connector.activation import Activations
 from connector.adapter import Identity
+from connector.clock import SystemClock
 from connector.linking import HERE
 from connector.master_keys import generate_key_file
 from connector.runtime import Runtime
+from connector.secrets import Secret
 from connector.store import connections
 from connector.store.tokens import LINKED, NEEDS_REAUTH, StoredToken
 from connector.web.admin import Controls
 from connector.web.app import create_app
 from connector.web.server import serve as serve_at
 from tests.clocks import ManualClock
+from tests.desk import PATIENCE_S
+from tests.nursery import command
 from tests.servers import serve
 
 SUBSCRIPTION = "canary-of-the-subscription-key"
@@ -182,3 +190,58 @@ async def test_a_dead_subscription_key_is_not_the_clients_fault_and_the_key_is_n
     story.came.set()
     await story.look()
     assert "is linked" in (await story.browser.get("/connect")).text
+
+
+async def test_a_daemon_that_dies_between_hearing_and_dealing_with_it_loses_no_key(
+    tmp_path: Path, unused_tcp_port: int, door: Path
+) -> None:
+    """Kill -9 right after the key was written down, before anybody was answered."""
+    books = generate(seed=7, customers=1, invoices=1, today=ManualClock().now().date(), foreign_currency=False)
+    simulator = create(books, SystemClock(), SimulatorSettings(subscription_keys=(SUBSCRIPTION,)))
+    generate_key_file(tmp_path / "connector.key")
+    file, environ = tmp_path / "config.toml", os.environ | {"SUBSCRIPTION": SUBSCRIPTION}
+    async with serve(simulator.app) as package, httpx.AsyncClient(trust_env=False, verify=False) as outside:
+        file.write_text(CONFIG.format(port=unused_tcp_port, administration=simulator.administration, package=package))
+        loaded = config.load(file, {"snelstart": PACKAGE.options}, environ)
+        runtime = Runtime.open(loaded, {"snelstart": PACKAGE}, SystemClock())
+        invited = await linking.invite(runtime, "acme", HERE)
+        page = await activation.begin(runtime, "acme", Secret("a browser"), invited.invitation)
+
+        async def daemon(**failing: str) -> asyncio.subprocess.Process:
+            pipes = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
+            return await asyncio.create_subprocess_exec(
+                *command(door, "run"), cwd=tmp_path, env=environ | failing, **pipes
+            )
+
+        async def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return (await outside.get(f"http://127.0.0.1:{unused_tcp_port}/healthz")).is_success
+            return False
+
+        async def linked() -> bool:
+            return connections.find(runtime.store, "acme").linked_at is not None
+
+        first = await daemon(CONNECTOR_FAILPOINTS="activation.after_note=kill9")
+        await eventually(answers)
+        simulator.settings.webhook_url = f"http://127.0.0.1:{unused_tcp_port}/activation/snelstart"
+        simulator.activation.reference = dict(parse_qsl(urlsplit(page).query))["referenceKey"]
+        assert await simulator.activation.change("Create") is False
+        assert await first.wait() == -signal.SIGKILL
+        assert not await linked()
+        second = await daemon()
+        try:
+            await eventually(linked)
+        finally:
+            second.terminate()
+            assert await second.wait() == 0
+        token = runtime.token_store.get(invited.invitation.connection_id)
+        assert token is not None
+        assert token.refresh.reveal() == simulator.koppelsleutel
+        await runtime.close()
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Nobody tells us what another process has come to."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await holds():  # noqa: ASYNC110 - another process sets no event of ours
+            await asyncio.sleep(0.05)
