@@ -37,9 +37,9 @@ class Api:
         answer = await self.call(path, params)
         return wire.items(answer.json(), answer.where)
 
-    async def page(self, path: str, condition: str = "", *, skip: int = 0, top: int = PAGE) -> list[dict[str, Any]]:
+    async def page(self, path: str, condition: str = "", *, skip: int = 0, top: int = 0) -> list[dict[str, Any]]:
         """`$top` is always sent: the stated defaults contradict one another (sheet 13.16)."""
-        params = {"$top": str(top), "$skip": str(skip)} | ({"$filter": condition} if condition else {})
+        params = {"$top": str(top or PAGE), "$skip": str(skip)} | ({"$filter": condition} if condition else {})
         return await self.whole(path, params)
 
     async def changes(self, path: str, condition: str) -> AsyncIterator[list[dict[str, Any]]]:
