@@ -165,7 +165,7 @@ class TokenEndpoint:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         decoded_body = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return decoded_body if isinstance(decoded_body, dict) else {}
 

@@ -146,7 +146,7 @@ class AdminApi:
     async def _selection(self, request: Request, destination: str) -> Selection:
         try:
             chosen = msgspec.json.decode(await request.body() or b"{}", type=Chosen)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Refused(400, f"the body cannot be read: {error}") from error
         if chosen == Chosen():
             raise Refused(400, "nothing says which events are meant")

@@ -35,6 +35,7 @@ on_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
         (Response(status_code=503), SourceDown),
         (HTMLResponse("<html>maintenance"), SourceDown),
         (Response(b""), SourceDown),
+        (Response(b'{"error": "\xff"}'), SourceDown),
         (JSONResponse({}), SourceDown),
         (JSONResponse([]), SourceDown),
         (JSONResponse({"access_token": None, "expires_in": 600}), SourceDown),

@@ -215,8 +215,11 @@ def test_what_an_operator_asks_for_happens_and_is_logged(listener: Listener) -> 
     world.deliver()
 
 
-@pytest.mark.parametrize("body", ["", "{}", "[]", "{", '{"all": true}', '{"since": "yesterday"}', '{"dead": "yes"}'])
-def test_a_body_that_chooses_nothing_sends_nothing(listener: Listener, body: str) -> None:
+@pytest.mark.parametrize(
+    "body",
+    ["", "{}", "[]", "{", '{"all": true}', '{"since": "yesterday"}', '{"dead": "yes"}', b'{"connection": "\xff"}'],
+)
+def test_a_body_that_chooses_nothing_sends_nothing(listener: Listener, body: str | bytes) -> None:
     answer = listener.ask("POST", f"/api/destinations/{DESTINATION}/replay", Scope.OPERATE, content=body)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
     assert backlog.pending(listener.world.store) == []
