@@ -202,7 +202,8 @@ class KeyedWorld:
 
     def events(self) -> list[str]:
         """The types of the events that were written, in their order."""
-        return [row.type.removeprefix("ar.connection.").removesuffix(".v1") for row in self.rows("outbox")]
+        rows = sorted(self.rows("outbox"), key=lambda row: row.id)
+        return [row.type.removeprefix("ar.connection.").removesuffix(".v1") for row in rows]
 
 
 @asynccontextmanager

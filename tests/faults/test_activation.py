@@ -221,6 +221,18 @@ async def test_it_is_given_up_after_a_week_and_later_news_waits_its_turn(world: 
     assert (world.rows("key_news"), world.token) == ([], None)
 
 
+async def test_the_whole_life_on_postgresql(tmp_path: Path, unused_tcp_port: int, postgres_url: str) -> None:
+    """The other tests run on SQLite."""
+    async with keyed(tmp_path, unused_tcp_port, postgres_url, apps="activation = true") as world:
+        reference = await world.activate(await world.invite())
+        for action in ("created", "created", "deleted", "created"):
+            await world.tell(action, reference)
+        await world.look()
+        assert (standing(world), world.rows("key_news")) == ((KEY, LINKED, ""), [])
+        assert world.events() == ["linked", "reauth_required", "linked", "restored"]
+        assert "is linked" in (await world.get("/connect")).text
+
+
 # --- the life of a key -----------------------------------------------------------------------------------------------
 
 
