@@ -169,8 +169,10 @@ class Postings:
             about = self.chargebacks.get(id(match))
             if about is not None:
                 found.append(self._settling(about[1], own.amount, text))
-            elif charged:
+            elif charged and item is _payer(match):
                 found += [self._settling(part.item, -part.amount, text) for part in charged]
+                if rest := own.amount + sum(part.amount for part in charged):
+                    found.append(self._unlinked(item, rest, text))
             else:
                 found.append(self._unlinked(item, own.amount, text))
         if item.open:
@@ -198,3 +200,9 @@ class Postings:
                 if has_booking(part.item) and part.item.number == number:
                     return part.item
         return None
+
+
+def _payer(match: Match) -> Item:
+    """The money that settles the invoices of a match; other money in it, such as a refund, is settled by that money."""
+    money = [part for part in match.parts if part.item.kind not in SHOWN]
+    return max(money, key=lambda part: abs(part.amount)).item

@@ -80,6 +80,20 @@ async def test_a_moved_payment_opens_the_one_invoice_and_settles_the_other() -> 
         assert (settled.open, {line.kind for line in settled.settlements}) == (0, {"payment"})
 
 
+async def test_a_lump_sum_that_also_covers_a_refund_settles_the_invoice_alone(world: SnelWorld, mirror: Mirror) -> None:
+    books = world.simulator.books
+    charge = books.matching.items[world.book("invoice", amount="100.00")[0]]
+    receipt = books.matching.items[world.book("pay_on_account", customer=charge.customer.id, amount="50.00")[0]]
+    refund = books.cash.refund(receipt)
+    books.matching.unmatch(refund.matches[-1], world.clock.now())
+    books.cash.receive(charge.customer, charge.open + refund.open, of=[(charge, charge.open), (refund, refund.open)])
+    await later(world, mirror)
+    found = invoice(mirror, charge.id)
+    assert found is not None
+    assert [(one.kind, one.amount) for one in found.settlements] == [("payment", -found.total)]
+    assert_equals_truth(mirror.assemble(), world.truth())
+
+
 async def test_a_chargeback_opens_the_invoice_again(world: SnelWorld, mirror: Mirror) -> None:
     ids = world.book("charge_back")
     await later(world, mirror)
