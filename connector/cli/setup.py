@@ -30,6 +30,7 @@ from connector.errors import ConfigurationError, ConnectorError, ExitCode
 from connector.master_keys import generate_key_file
 from connector.network import describe
 from connector.runtime import Runtime
+from connector.web.activation import WEBHOOK_PATH
 
 REACH_S = 10.0
 
@@ -89,6 +90,9 @@ async def _check(runtime: Runtime, names: list[str]) -> list[Finding]:
             _finding("configuration", "ok", f"{runtime.settings.file} has no mistakes"),
             _finding("configuration", "ok", f"redirect address to register with your app: {runtime.redirect_uri}"),
         ]
+        for package in filter(runtime.activation, runtime.settings.apps):
+            text = f"webhook to register with your app: {runtime.settings.daemon.url}{WEBHOOK_PATH}/{package}"
+            findings.append(_finding("configuration", "ok", text))
         for file in runtime.readable_by_others():
             text = f"other users of this machine can read {file}"
             findings.append({**_finding("configuration", "missing", text), "fix": f"chmod 600 {file}"})

@@ -245,3 +245,37 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not await holds():  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(0.05)
+
+
+async def test_the_command_line_invites_and_takes_a_key(tmp_path: Path, unused_tcp_port: int, door: Path) -> None:
+    books = generate(seed=7, customers=1, invoices=1, today=ManualClock().now().date(), foreign_currency=False)
+    simulator = create(books, SystemClock(), SimulatorSettings(subscription_keys=(SUBSCRIPTION,)))
+    generate_key_file(tmp_path / "connector.key")
+
+    async def run(*words: str, stdin: str = "") -> tuple[int | None, str]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command(door, *words),
+            cwd=tmp_path,
+            env=os.environ | {"SUBSCRIPTION": SUBSCRIPTION},
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
+        assert "canary" not in f"{out!r} {err!r}"
+        assert simulator.koppelsleutel not in f"{out!r} {err!r}"
+        return process.returncode, f"{out.decode()}{err.decode()}"
+
+    async with serve(simulator.app) as package:
+        text = CONFIG.format(port=unused_tcp_port, administration=simulator.administration, package=package)
+        public = text.replace("[daemon]", '[daemon]\npublic_url = "https://connector.example"')
+        (tmp_path / "config.toml").write_text(public)
+        code, shown = await run("connect", "acme", "--invite")
+        assert (code, "https://connector.example/connect/" in shown) == (0, True), shown
+        code, shown = await run("connect", "acme", stdin="no such key\n")
+        assert (code, "refused the sign-in" in shown) == (3, True), shown
+        code, shown = await run("connect", "acme", stdin=f'"{simulator.koppelsleutel}"\n')
+        assert (code, "linked acme" in shown) == (0, True), shown
+        _, shown = await run("check", "acme")
+        assert "https://connector.example/activation/snelstart" in "".join(shown.split())
