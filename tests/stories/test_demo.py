@@ -18,6 +18,7 @@ from connector.cli.main import app
 from connector.cycle import Progress
 from connector.errors import ExitCode
 from connector.receiver import Fault, Receiver
+from connector.simulation import simulators
 from tests.stories.world import SECRET
 
 SMALL = ["--customers", "30", "--invoices", "90", "--seed", "1"]
@@ -32,8 +33,9 @@ class Forgetful(Receiver):
         self.faults = [Fault(match="invoice/", verdict="accepted")]
 
 
-def test_the_demo_shows_equal_figures_and_ends_well() -> None:
-    command = [str(Path(sys.executable).with_name("connector")), "demo", *SMALL]
+@pytest.mark.parametrize("package", sorted(simulators()))
+def test_the_demo_shows_equal_figures_and_ends_well(package: str) -> None:
+    command = [str(Path(sys.executable).with_name("connector")), "demo", package, *SMALL]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert shown.returncode == ExitCode.DONE, shown.stdout + shown.stderr
     figures = [(side, (int(customers), int(items), amount)) for side, customers, items, amount
