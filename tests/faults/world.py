@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from adapters.exactonline.simulator import ExactSimulator
 from connector.http import DEADLINE_S
 from connector.outcome import CycleReport
 from connector.store import connections, feeds, quarantine
@@ -37,6 +38,7 @@ class FaultyWorld(World):
 
     town: FaultyTown
     clock: ManualClock = field(default_factory=ManualClock)
+    simulator: ExactSimulator = field(init=False)
     rewriter: Rewriter = field(init=False)
     began: int = 0
     """Requests before the present test."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -21,13 +22,34 @@ from connector.errors import ExitCode
 from connector.store import feeds
 from connector.store.tables import Base
 from tests.stories.order import broken
-from tests.stories.world import SECRET, Door, Town, World
+from tests.stories.packages import EXACTONLINE, SNELSTART, Simulated
+from tests.stories.world import Door, Town, World
 
-CUSTOMERS, INVOICES = 20, 250
-"""Enough for two pages of ledger lines."""
 PATIENCE_S = 60.0
-LINES = "/sync/Financial/TransactionLines"
 TABLES = Base.metadata.tables
+
+
+class FirstLoad(NamedTuple):
+    """What a test has to know of a package's first load to end a process in the middle of it."""
+
+    package: Simulated
+    customers: int
+    invoices: int
+    """Enough for two pages of what `path` lists."""
+    path: str
+    feed: str
+    """The one that reads it."""
+    second_page: int
+    """Which request to `path` asks for it."""
+    again: int
+    """Which of them comes again at first: where nothing keeps pages in place, it begins anew."""
+
+
+FIRST_LOADS = (
+    FirstLoad(EXACTONLINE, 20, 250, "/sync/Financial/TransactionLines", "lines", second_page=2, again=2),
+    FirstLoad(SNELSTART, 20, 520, "/verkoopfacturen", "invoices", second_page=3, again=2),
+)
+ONLY_EXACTONLINE = FIRST_LOADS[:1]
 
 
 class Gate:
@@ -76,8 +98,7 @@ class Program:
         self.world = world
         self._command = [str(Path(sys.executable).with_name("connector"))]
         self._options = ["--config", str(world.settings.file)]
-        secrets = {"CLIENT_SECRET": world.simulator.settings.client_secret, "WEBHOOK_SECRET": SECRET}
-        self._environ = os.environ | secrets
+        self._environ = os.environ | world.environ
         self._started: list[asyncio.subprocess.Process] = []
 
     async def start(self, *command: str) -> asyncio.subprocess.Process:
@@ -154,9 +175,23 @@ def assert_equal_and_in_order(world: World) -> None:
     assert broken(world.receiver.history) == []
 
 
+@pytest.fixture(params=FIRST_LOADS, ids=lambda load: load.package.name)
+def load(request: pytest.FixtureRequest) -> FirstLoad:
+    load: FirstLoad = request.param
+    return load
+
+
 @pytest.fixture
-def world(town: Town, store_url: str) -> Iterator[World]:
-    world = World(town, store_url, seed=5, customers=CUSTOMERS, invoices=INVOICES, clock=SystemClock())
+def world(town: Town, store_url: str, load: FirstLoad) -> Iterator[World]:
+    world = World(
+        town,
+        store_url,
+        seed=5,
+        customers=load.customers,
+        invoices=load.invoices,
+        clock=SystemClock(),
+        package=load.package,
+    )
     yield world
     world.close()
 
@@ -166,9 +201,9 @@ def asked(world: World, path: str, since: int = 0) -> list[str]:
     return [one.query for one in list(world.simulator.requests)[since:] if one.path.endswith(path)]
 
 
-def test_killed_in_a_first_load_it_goes_on_at_the_same_page(world: World) -> None:
+def test_killed_in_a_first_load_it_goes_on_at_the_same_page(world: World, load: FirstLoad) -> None:
     async def story() -> None:
-        gate = Gate(world.town.package, LINES, nth=2)
+        gate = Gate(world.town.package, load.path, load.second_page)
         async with programs(world) as program:
             first = await program.start("sync")
             await gate.reached(first)
@@ -180,11 +215,14 @@ def test_killed_in_a_first_load_it_goes_on_at_the_same_page(world: World) -> Non
 
             await kill(first)
             gate.open()
-            assert feeds.states(world.store, 1)["lines"].completed_at is None
+            cut_off = feeds.states(world.store, 1)[load.feed]
+            assert cut_off.rows, "its first page is stored"
+            assert cut_off.completed_at is None
             program.let_leases_lapse()
             code, words = await program.sync()
             assert code == ExitCode.DONE, words
-            assert asked(world, LINES, before)[0] == asked(world, LINES)[1], "the second page again, not the first"
+            again = asked(world, load.path)[load.again - 1]
+            assert asked(world, load.path, before)[0] == again, "the page that was cut off, or the first of its feed"
         assert_equal_and_in_order(world)
 
     world.town.run(story())
@@ -219,9 +257,10 @@ def test_killed_in_a_delivery_it_sends_the_same_again(world: World) -> None:
     world.town.run(story())
 
 
-def test_frozen_and_thawed_after_another_finished_it_commits_nothing(world: World) -> None:
+@pytest.mark.parametrize("load", ONLY_EXACTONLINE, indirect=True, ids=["exactonline"])
+def test_frozen_and_thawed_after_another_finished_it_commits_nothing(world: World, load: FirstLoad) -> None:
     async def story() -> None:
-        gate = Gate(world.town.package, LINES, nth=2)
+        gate = Gate(world.town.package, load.path, load.second_page)
         async with programs(world) as program:
             first = await program.start("sync", "--no-deliver")
             # It waits for that answer and does nothing else: frozen inside a write it would keep SQLite locked.

@@ -18,7 +18,6 @@ import httpx
 import sqlalchemy as sa
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.exactonline.simulator import ExactSimulator, SimulatorSettings, create
 from adapters.simulation import generate
 from connector import config, linking, mirror
 from connector.adapter import packages
@@ -37,6 +36,7 @@ from connector.store.tables import Base
 from connector.store.tokens import NEEDS_REAUTH
 from tests.clocks import ManualClock
 from tests.servers import serve
+from tests.stories.packages import EXACTONLINE, Simulated, Simulator
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ CONFIG = """
 url = "{url}"
 [secrets]
 key_file = "connector.key"
-[apps.exactonline]
+[apps.{package}]
 client_id = "{client_id}"
 client_secret_env = "CLIENT_SECRET"
 calls_per_minute = 100000
@@ -62,10 +62,10 @@ secret_env = "WEBHOOK_SECRET"
 allow_private = true
 [[connections]]
 name = "acme"
-package = "exactonline"
+package = "{package}"
 administration = "{administration}"
 destination = "backend"
-base_url = "{simulator}"
+{connection}
 """
 
 
@@ -174,15 +174,19 @@ class World:
     customers: int = 4
     invoices: int = 8
     clock: Clock = field(default_factory=ManualClock)
+    package: Simulated = EXACTONLINE
     switches: Mapping[str, Any] = field(default_factory=dict)
     """What of the simulator differs from its defaults."""
+    simulator: Simulator = field(init=False)
     deaths: int = 0
 
     def __post_init__(self) -> None:
         today = self.clock.now().astimezone(ZoneInfo("Europe/Amsterdam")).date()
-        books = generate(seed=self.seed, customers=self.customers, invoices=self.invoices, today=today)
-        setup = SimulatorSettings(minute_limit=10**6, day_limit=10**6, auto_approve=True, **self.switches)
-        self.simulator: ExactSimulator = create(books, self.clock, setup)
+        books = generate(
+            seed=self.seed, customers=self.customers, invoices=self.invoices, today=today, **self.package.books
+        )
+        self.simulator = self.package.create(books, self.clock, self.switches)
+        self.access = self.package.access(self.simulator, self.town.package_url)
         self.receiver = Receiver([SECRET], clock=self.clock)
         self.town.package.app, self.town.backend.app = self.simulator.app, self.receiver.app
         self.town.package.acts.clear()
@@ -192,6 +196,11 @@ class World:
         self.town.run(self._link())
 
     # the process
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The secrets that the configuration names."""
+        return {"CLIENT_SECRET": self.access.client_secret, "WEBHOOK_SECRET": SECRET}
 
     def start(self) -> None:
         """A new process on the same database."""
@@ -276,12 +285,16 @@ class World:
         return shown
 
     def differences(self) -> list[str]:
-        return mirror.differences(self.mirror(), self.simulator.books.truth())
+        return mirror.differences(self.mirror(), self.simulator.truth())
 
     def close(self) -> None:
         self.stop()
 
     async def _link(self) -> None:
+        """By the package's sign-in page, or by the key that the client pastes."""
+        if self.access.pasted is not None:
+            await linking.accept(self.runtime, NAME, self.access.pasted)
+            return
         session = Secret("the session of a test")
         address = await linking.begin(self.runtime, NAME, session)
         async with httpx.AsyncClient(trust_env=False, verify=False) as browser:
@@ -301,11 +314,11 @@ class World:
         file.write_text(
             CONFIG.format(
                 url=self.url,
-                client_id=self.simulator.settings.client_id,
+                package=self.package.name,
+                client_id=self.access.client_id,
                 receiver=self.town.backend_url,
-                simulator=self.town.package_url,
-                administration=self.simulator.division,
+                administration=self.access.administration,
+                connection="\n".join(f'{key} = "{value}"' for key, value in self.access.connection.items()),
             )
         )
-        environ = {"CLIENT_SECRET": self.simulator.settings.client_secret, "WEBHOOK_SECRET": SECRET}
-        return config.load(file, {name: package.options for name, package in packages().items()}, environ)
+        return config.load(file, {name: package.options for name, package in packages().items()}, self.environ)
