@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import hypothesis
 import psycopg
@@ -210,13 +210,18 @@ async def stage(store: Store) -> AsyncIterator[Stage]:
     if store.is_sqlite:
         sa.event.listen(store.engine, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
         store.engine.dispose()
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    loud = structlog.get_config()
+    structlog.configure(processors=[_unsaid])
     door = Door()
     async with serve(door) as backend:
         stage = Stage(store, door, backend)
         yield stage
         await stage.webhook.close()
-    structlog.reset_defaults()
+    structlog.configure(**loud)
+
+
+def _unsaid(*_: object) -> NoReturn:
+    raise structlog.DropEvent
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["first_load", "later_cycle"])
