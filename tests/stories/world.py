@@ -53,7 +53,7 @@ key_file = "connector.key"
 [apps.{package}]
 client_id = "{client_id}"
 client_secret_env = "CLIENT_SECRET"
-calls_per_minute = 100000
+calls_per_minute = {calls_a_minute}
 calls_per_day = 1000000
 [destinations.backend]
 type = "webhook"
@@ -175,6 +175,8 @@ class World:
     invoices: int = 8
     clock: Clock = field(default_factory=ManualClock)
     package: Simulated = EXACTONLINE
+    calls_a_minute: int = 100_000
+    """What is configured; some packages do not say it themselves."""
     switches: Mapping[str, Any] = field(default_factory=dict)
     """What of the simulator differs from its defaults."""
     simulator: Simulator = field(init=False)
@@ -316,6 +318,7 @@ class World:
                 url=self.url,
                 package=self.package.name,
                 client_id=self.access.client_id,
+                calls_a_minute=self.calls_a_minute,
                 receiver=self.town.backend_url,
                 administration=self.access.administration,
                 connection="\n".join(f'{key} = "{value}"' for key, value in self.access.connection.items()),
