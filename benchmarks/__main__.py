@@ -14,7 +14,9 @@ from benchmarks.phases import BY_NAME, LINK, PHASES
 from benchmarks.race import PEER_PYTHON, ROOT, Result, Track
 from benchmarks.record import recorded
 from benchmarks.table import show
+from benchmarks.wires import WIRES, Wire
 from tests import postgres
+from tests.stories.packages import EXACTONLINE
 
 SIZES = {"tiny": (200, 1_000), "small": (2_000, 10_000), "full": (20_000, 100_000)}
 QUIET_CYCLES = 50
@@ -24,10 +26,13 @@ CONTENDERS = ("connector", "floor", "dlt")
 
 def main() -> None:
     options = _options()
+    wire = WIRES[options.package]
+    if options.package != EXACTONLINE.name:
+        options.contenders = ["connector"]
     if "dlt" in options.contenders and not PEER_PYTHON.exists():
         raise SystemExit("dlt is not installed: run `make bench`, or leave it out with --contenders connector,floor")
     places = {
-        size: recorded(ROOT / "build/bench", customers=SIZES[size][0], invoices=SIZES[size][1], seed=1)
+        size: recorded(ROOT / "build/bench", wire, customers=SIZES[size][0], invoices=SIZES[size][1], seed=1)
         for size in dict.fromkeys((options.size, options.memory_size))
         if size
     }
@@ -36,21 +41,21 @@ def main() -> None:
         results: list[Result] = []
         with _servers(options.stores) as servers:
             if options.stages:
-                _show_stages(places[options.size], Path(folder) / "stages", servers, options.stores)
+                _show_stages(wire, places[options.size], Path(folder) / "stages", servers, options.stores)
                 return
             for number in range(options.runs):
-                results += _run(places[options.size], Path(folder) / f"run{number}", servers, options)
+                results += _run(wire, places[options.size], Path(folder) / f"run{number}", servers, options)
             smaller = [] if not options.memory_size else _first_loads(
-                places[options.memory_size], Path(folder) / "smaller", servers, options.stores
+                wire, places[options.memory_size], Path(folder) / "smaller", servers, options.stores
             )  # fmt: skip
     print(f"\n{_machine()}; {began:%Y-%m-%d %H:%M} UTC; {options.size} size, {options.runs} run(s)")
     print(show(results, smaller, track=places[options.size]))
 
 
-def _run(place: Path, folder: Path, servers: dict[str, str], options: argparse.Namespace) -> list[Result]:
+def _run(wire: Wire, place: Path, folder: Path, servers: dict[str, str], options: argparse.Namespace) -> list[Result]:
     """Every phase of every contender; they take turns within a phase, so that a busy moment hits them alike."""
     found = []
-    with _track(place, folder, servers) as track:
+    with _track(wire, place, folder, servers) as track:
         for store in options.stores:
             if "connector" in options.contenders:
                 track.run("connector", store, LINK)
@@ -63,19 +68,19 @@ def _run(place: Path, folder: Path, servers: dict[str, str], options: argparse.N
     return found
 
 
-def _first_loads(place: Path, folder: Path, servers: dict[str, str], stores: list[str]) -> list[Result]:
+def _first_loads(wire: Wire, place: Path, folder: Path, servers: dict[str, str], stores: list[str]) -> list[Result]:
     """The program's first load of another size, for what its memory depends on."""
     found = []
-    with _track(place, folder, servers) as track:
+    with _track(wire, place, folder, servers) as track:
         for store in stores:
             track.run("connector", store, LINK)
             found.append(track.run("connector", store, BY_NAME["first"]))
     return found
 
 
-def _show_stages(place: Path, folder: Path, servers: dict[str, str], stores: list[str]) -> None:
+def _show_stages(wire: Wire, place: Path, folder: Path, servers: dict[str, str], stores: list[str]) -> None:
     """Where the program's time goes in a first load, a cycle without changes and a full re-read."""
-    with _track(place, folder, servers) as track:
+    with _track(wire, place, folder, servers) as track:
         for store in stores:
             track.run("connector", store, LINK)
             for name, cycles in (("first", 1), ("quiet", QUIET_CYCLES), ("reread", 1)):
@@ -86,7 +91,7 @@ def _show_stages(place: Path, folder: Path, servers: dict[str, str], stores: lis
 
 
 @contextlib.contextmanager
-def _track(place: Path, folder: Path, servers: dict[str, str]) -> Iterator[Track]:
+def _track(wire: Wire, place: Path, folder: Path, servers: dict[str, str]) -> Iterator[Track]:
     """Databases as they are needed, each contender's own."""
     folder.mkdir()
     made: dict[tuple[str, str], str] = {}
@@ -101,7 +106,7 @@ def _track(place: Path, folder: Path, servers: dict[str, str]) -> Iterator[Track
                 )
             return made[contender, store]
 
-        yield Track(place, folder, database)
+        yield Track(wire, place, folder, database)
 
 
 @contextlib.contextmanager
@@ -122,6 +127,7 @@ def _machine() -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--package", choices=WIRES, default=EXACTONLINE.name, help="of another, only the program runs")
     parser.add_argument("--size", choices=SIZES, default="full", help="customers and invoices (default: full)")
     parser.add_argument("--memory-size", choices=["", *SIZES], default="small", help="a first load to compare memory")
     parser.add_argument("--runs", type=int, default=1, help="repetitions; medians are shown")

@@ -15,6 +15,8 @@ import httpx
 
 from benchmarks import recording, subject
 from benchmarks.phases import WARM_UP, Phase
+from benchmarks.wires import Wire
+from tests.stories.packages import Access
 
 ROOT = Path(__file__).parent.parent
 PEER_PYTHON = ROOT / ".venv-bench/bin/python"
@@ -51,6 +53,7 @@ class Result:
 class Track:
     """One recording and one folder to work in; every contender and kind of store has its database in it."""
 
+    wire: Wire
     recorded: Path
     folder: Path
     database: Callable[[str, str], str]
@@ -68,7 +71,7 @@ class Track:
         summary = self.contents.phases[phase.name]
         command = {"connector": self._connector, "floor": self._floor, "dlt": self._dlt}[contender]
         with (
-            self._server("replay", str(self.recorded), phase.name, str(self.package_port)),
+            self._server("replay", self.wire.package.name, str(self.recorded), phase.name, str(self.package_port)),
             self._server("receiver", phase.name, str(self.receiver_port)),
         ):
             line = run_process(*command(store, phase, cycles), *(["stages"] if by_stage else []))
@@ -97,9 +100,10 @@ class Track:
         subject.configure(
             folder,
             store=self.database("connector", store),
-            package=self.package,
+            package=self.wire.package,
+            origin=self.package,
             receiver=self.receiver,
-            administration=self.contents.administration,
+            access=Access(str(self.contents.administration), "client", "secret", self.contents.pasted),
         )
         return [sys.executable, "-m", "benchmarks.run_connector", str(folder), phase.name, str(cycles)]
 

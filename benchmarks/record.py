@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.exactonline.simulator import SimulatorSettings, create
 from adapters.simulation import BookkeepingError, Books, generate
 from benchmarks import recording, subject
 from benchmarks.phases import BEGIN, LINK, PHASES, Phase
 from benchmarks.recording import Answer, Contents, Summary
+from benchmarks.wires import Wire
 from connector.clock import SystemClock
 from connector.web.server import serve
+from tests.stories.packages import EXACTONLINE
 
 ACTS = ("pay", "pay_partly", "invoice", "credit_note", "write_off", "unmatch", "edit_due_date", "change_email")
 
@@ -35,8 +36,9 @@ class FrozenClock(SystemClock):
 class Recorder:
     """An ASGI application that keeps the answers of another one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, wire: Wire) -> None:
         self._app = app
+        self._wire = wire
         self.answers: list[Answer] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,10 +53,10 @@ class Recorder:
             await send(message)
 
         await self._app(scope, receive, keep)
-        if scope["method"] == "GET" and scope["path"].startswith("/api/v1/"):
+        if scope["method"] == "GET" and scope["path"].startswith(self._wire.api):
             headers.pop("content-length")
             target = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
-            self.answers.append(Answer.of(target, bytes(body), headers))
+            self.answers.append(Answer(target, bytes(body), headers, len(self._wire.items(bytes(body)))))
 
     def save(self, folder: Path, phase: Phase, origin: str) -> Summary:
         """Write down what came since the last time."""
@@ -62,27 +64,29 @@ class Recorder:
         recording.save(folder, phase.name, recorded)
         print(f"  {phase.title}: {len(self.answers)} calls", flush=True)
         self.answers = []
-        return recording.summarise(recorded)
+        return recording.summarise(recorded, self._wire)
 
 
-async def record(folder: Path, *, customers: int, invoices: int, seed: int) -> None:
+async def record(folder: Path, wire: Wire, *, customers: int, invoices: int, seed: int) -> None:
     """Fill the folder: one file per phase, then the table of contents."""
     today = BEGIN.astimezone(ZoneInfo("Europe/Amsterdam")).date()
-    books = generate(seed=seed, customers=customers, invoices=invoices, today=today)
-    balance = books.truth()["receivable_balance"]
+    books = generate(seed=seed, customers=customers, invoices=invoices, today=today, **wire.package.books)
     clock = FrozenClock()
-    simulator = create(books, clock, SimulatorSettings(minute_limit=10**6, day_limit=10**7, auto_approve=True))
+    simulator = wire.package.create(books, clock, {})
+    access = wire.package.access(simulator)
     simulator.world.catch_up()  # at this size the first request would wait longer for it than the program does
+    balance = simulator.truth()["receivable_balance"]
     gc.freeze()
-    recorder = Recorder(simulator.app)
+    recorder = Recorder(simulator.app, wire)
     with tempfile.TemporaryDirectory() as place:
         async with serve(recorder) as origin:
             subject.configure(
                 Path(place),
                 store=f"sqlite:///{place}/connector.db",
-                package=origin,
+                package=wire.package,
+                origin=origin,
                 receiver="http://127.0.0.1:9",
-                administration=simulator.division,
+                access=access,
             )
             async with subject.opened(Path(place), clock) as program:
                 await program.link()
@@ -94,7 +98,7 @@ async def record(folder: Path, *, customers: int, invoices: int, seed: int) -> N
                     phases[phase.name] = recorder.save(folder, phase, origin)
     if simulator.violations:
         raise SystemExit(f"the simulator objects: {simulator.violations}")
-    recording.finish(folder, Contents(simulator.division, balance, phases))
+    recording.finish(folder, Contents(access.administration, balance, phases, access.pasted))
 
 
 def keep_books(books: Books, phase: Phase, perform: Any, seed: int) -> None:
@@ -109,10 +113,11 @@ def keep_books(books: Books, phase: Phase, perform: Any, seed: int) -> None:
         acts -= 1
 
 
-def recorded(folder: Path, *, customers: int, invoices: int, seed: int) -> Path:
+def recorded(folder: Path, wire: Wire, *, customers: int, invoices: int, seed: int) -> Path:
     """The folder with the recording of this size, made now where it is missing."""
-    place = folder / f"{customers}-{invoices}-{seed}"
+    named = "" if wire.package is EXACTONLINE else f"{wire.package.name}-"
+    place = folder / f"{named}{customers}-{invoices}-{seed}"
     if recording.contents(place) is None:
         print(f"recording {customers} customers, {invoices} invoices (once) ...", flush=True)
-        asyncio.run(record(place, customers=customers, invoices=invoices, seed=seed))
+        asyncio.run(record(place, wire, customers=customers, invoices=invoices, seed=seed))
     return place

@@ -1,22 +1,11 @@
-"""What a package answered, kept: one file per phase, and the arithmetic of the calls in it."""
+"""What a package answered, kept: one file per phase, and a table of contents."""
 
 import gzip
-import math
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote_plus
 
 import msgspec
 
-BIG_PAGE, SMALL_PAGE = 1000, 60
-"""Items on a page of a bulk or sync endpoint, and of any other one (Exact Online sheet 3.1)."""
-KEYS_IN_URL = 60
-"""Keys that fit into one look-up by id (sheet 3.4)."""
-OPEN_ITEMS = "/bulk/Cashflow/Receivables"
-
-_KEY = re.compile(r"ID eq guid'([0-9a-f-]{36})'")
-_ITEM = re.compile(rb'\{"__metadata":\{"uri":"([^"]*)"')
+from benchmarks.wires import Wire
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -27,10 +16,6 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     headers: dict[str, str]
     items: int
-
-    @classmethod
-    def of(cls, target: str, body: bytes, headers: dict[str, str]) -> "Answer":
-        return cls(target, body, headers, len(_ITEM.findall(body)))
 
     @property
     def path(self) -> str:
@@ -64,43 +49,22 @@ class Summary(msgspec.Struct, frozen=True):
 class Contents(msgspec.Struct, frozen=True):
     """The table of contents of one folder."""
 
-    administration: int
+    administration: int | str
     balance: str
     """What the first load has to add up to."""
     phases: dict[str, Summary]
+    pasted: str | None = None
+    """The client's key, where the package has no sign-in."""
 
 
-def summarise(phase: Phase) -> Summary:
+def summarise(phase: Phase, wire: Wire) -> Summary:
     counted = [answer for answer in phase.answers if not answer.is_greeting]
     starts = [answer.target for answer in counted if "skiptoken=" not in answer.target]
-    items: dict[str, set[bytes]] = {}
-    keys: dict[str, set[str]] = {}
-    for answer in counted:
-        if looked_up := keys_of(answer.target):
-            keys.setdefault(answer.path, set()).update(looked_up)
-        else:
-            items.setdefault(answer.path, set()).update(_ITEM.findall(answer.body))
-    least = sum(max(1, math.ceil(len(found) / _page_size(path))) for path, found in items.items())
-    least += sum(math.ceil(len(found) / KEYS_IN_URL) for found in keys.values())
-    return Summary(list(dict.fromkeys(starts)), least, _until_open(counted))
-
-
-def _until_open(answers: Sequence[Answer]) -> int:
-    begun = False
-    for number, answer in enumerate(answers):
-        begun = begun or answer.path.endswith(OPEN_ITEMS)
-        if begun and "/sync/" in answer.path:
-            return number
-    return 0
-
-
-def _page_size(path: str) -> int:
-    return BIG_PAGE if "/bulk/" in path or "/sync/" in path else SMALL_PAGE
-
-
-def keys_of(target: str) -> list[str]:
-    """The ids that a look-up asks for; none when the query is not a look-up."""
-    return _KEY.findall(unquote_plus(target))
+    return Summary(
+        starts=list(dict.fromkeys(starts)),
+        least_calls=wire.least_calls([(answer.target, answer.body) for answer in counted]),
+        calls_until_open=wire.calls_until_open([answer.target for answer in counted]),
+    )
 
 
 def save(folder: Path, name: str, phase: Phase) -> None:

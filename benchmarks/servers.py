@@ -1,6 +1,6 @@
 """The other side, each in a process of its own: a package that replays its answers, and the reference receiver.
 
-python -m benchmarks.servers replay FOLDER PHASE PORT
+python -m benchmarks.servers replay PACKAGE FOLDER PHASE PORT
 python -m benchmarks.servers receiver PHASE PORT
 """
 
@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks import recording
 from benchmarks.phases import BY_NAME, PhaseClock
-from benchmarks.recording import Answer, keys_of
+from benchmarks.recording import Answer
 from benchmarks.subject import SECRET
+from benchmarks.wires import WIRES, Wire
 from connector.receiver import Receiver
 from connector.web.server import serve
 
@@ -25,14 +26,15 @@ TOKENS = b'{"access_token":"access","token_type":"bearer","expires_in":"600","re
 class Replay:
     """Answers from memory what was answered once. A look-up is put together item by item, whatever its order."""
 
-    def __init__(self, phase: recording.Phase, origin: str) -> None:
+    def __init__(self, phase: recording.Phase, origin: str, wire: Wire) -> None:
+        self._wire = wire
         self.calls = self.items = self.bytes = 0
         self._answers: dict[str, Answer] = {}
         self._found: dict[tuple[str, str], bytes] = {}
         for answer in phase.answers:
             body = answer.body.replace(phase.origin.encode(), origin.encode())
             kept = msgspec.structs.replace(answer, body=body)
-            if keys_of(answer.target):
+            if wire.keys(answer.target):
                 self._keep_items(kept)
             else:
                 self._answers[answer.target] = kept
@@ -45,7 +47,7 @@ class Replay:
 
     def answer(self, target: str) -> Answer | None:
         """What to say, and count it; None was never asked for."""
-        if keys := keys_of(target):
+        if keys := self._wire.keys(target):
             path = target.partition("?")[0]
             items = [item for key in keys if (item := self._found.get((path, key))) is not None]
             body = b'{"d":{"results":[' + b",".join(items) + b"]}}"
@@ -107,8 +109,8 @@ async def run(app: ASGIApp, port: int) -> None:
 
 def main() -> None:
     if sys.argv[1] == "replay":
-        folder, phase, port = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-        app: ASGIApp = Replay(recording.load(folder, phase), f"http://127.0.0.1:{port}")
+        package, folder, phase, port = sys.argv[2], Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+        app: ASGIApp = Replay(recording.load(folder, phase), f"http://127.0.0.1:{port}", WIRES[package])
     else:
         phase, port = sys.argv[2], int(sys.argv[3])
         app = Receiver([SECRET], clock=PhaseClock(BY_NAME[phase])).app

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import msgspec
 
 from connector import config, linking
 from connector.adapter import packages
@@ -20,17 +21,19 @@ from connector.outcome import CycleReport
 from connector.runtime import Runtime
 from connector.secrets import Secret
 
+if TYPE_CHECKING:  # whatever is imported here counts as memory of the program
+    from tests.stories.packages import Access, Simulated
+
 NAME, DESTINATION = "acme", "backend"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-CLIENT_SECRET = "simulated-secret"
 
 CONFIG = """
 [store]
 url = "{store}"
 [secrets]
 key_file = "connector.key"
-[apps.exactonline]
-client_id = "simulated-client"
+[apps.{package}]
+client_id = "{client_id}"
 client_secret_env = "CLIENT_SECRET"
 calls_per_minute = 1000000
 calls_per_day = 10000000
@@ -41,31 +44,43 @@ secret_env = "WEBHOOK_SECRET"
 allow_private = true
 [[connections]]
 name = "acme"
-package = "exactonline"
+package = "{package}"
 administration = "{administration}"
 destination = "backend"
-base_url = "{package}"
+{connection}
 """
 
 
-def configure(folder: Path, *, store: str, package: str, receiver: str, administration: int) -> None:
-    """Write the configuration, and a key where there is none yet."""
+def configure(folder: Path, *, store: str, package: "Simulated", origin: str, receiver: str, access: "Access") -> None:
+    """Write the configuration and what else it takes to be let in, and a key where there is none yet."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "connector.key").exists():
         generate_key_file(folder / "connector.key")
-    text = CONFIG.format(store=store, package=package, receiver=receiver, administration=administration)
+    text = CONFIG.format(
+        store=store,
+        package=package.name,
+        client_id=access.client_id,
+        receiver=receiver,
+        administration=access.administration,
+        connection="\n".join(f'{key} = "{value}"' for key, value in package.connection(origin).items()),
+    )
     (folder / "config.toml").write_text(text)
+    (folder / "secrets.json").write_bytes(msgspec.json.encode((access.client_secret, access.pasted)))
 
 
 class Subject:
     """One running program."""
 
-    def __init__(self, runtime: Runtime, deliverer: Deliverer) -> None:
+    def __init__(self, runtime: Runtime, deliverer: Deliverer, pasted: str | None) -> None:
         self.runtime = runtime
         self._deliverer = deliverer
+        self._pasted = pasted
 
     async def link(self) -> None:
-        """Sign in as a browser would; simulator and replay consent at once."""
+        """Paste the key, or sign in as a browser would; simulator and replay consent at once."""
+        if self._pasted is not None:
+            await linking.accept(self.runtime, NAME, self._pasted)
+            return
         session = Secret("the session of a benchmark")
         address = await linking.begin(self.runtime, NAME, session)
         state = parse_qs(urlsplit(address).query)["state"][0]
@@ -97,11 +112,12 @@ class Subject:
 async def opened(folder: Path, clock: Clock) -> AsyncIterator[Subject]:
     """The program as configured in a folder."""
     options = {name: package.options for name, package in packages().items()}
-    environ = {"CLIENT_SECRET": CLIENT_SECRET, "WEBHOOK_SECRET": SECRET}
+    client_secret, pasted = msgspec.json.decode((folder / "secrets.json").read_bytes())
+    environ = {"CLIENT_SECRET": client_secret, "WEBHOOK_SECRET": SECRET}
     runtime = Runtime.open(config.load(folder / "config.toml", options, environ), packages(), clock)
     destinations = runtime.destinations()
     try:
-        yield Subject(runtime, runtime.deliverer(destinations))
+        yield Subject(runtime, runtime.deliverer(destinations), pasted)
     finally:
         for destination in destinations.values():
             await destination.close()

@@ -21,6 +21,7 @@ class Simulator(Protocol):
     bookkeeper: Bookkeeper
     faults: Faults
     violations: Counter[str]
+    world: Any
 
     @property
     def settings(self) -> Any: ...
@@ -37,8 +38,6 @@ class Access(NamedTuple):
     administration: str
     client_id: str
     client_secret: str
-    connection: Mapping[str, str]
-    """Settings of the connection beyond those that every package has."""
     pasted: str | None = None
     """The key that the client copies; where there is none, the client signs in."""
 
@@ -50,8 +49,10 @@ class Simulated:
     name: str
     create: Callable[[Books, Clock, Mapping[str, Any]], Simulator]
     """(books, clock, switches) -> a simulator with calls to spare, whose client consents at once."""
-    access: Callable[[Any, str], Access]
-    """(simulator, its address)"""
+    access: Callable[[Any], Access]
+    """Of such a simulator."""
+    connection: Callable[[str], Mapping[str, str]]
+    """The package's address -> the settings of a connection to it beyond those that every package has."""
     books: Mapping[str, Any] = field(default_factory=dict)
     """What its generated books cannot hold, as arguments of `generate`."""
 
@@ -61,9 +62,9 @@ def _exactonline(books: Books, clock: Clock, switches: Mapping[str, Any]) -> Sim
     return exactonline.create(books, clock, exactonline.SimulatorSettings(**spare | dict(switches)))
 
 
-def _exactonline_access(simulator: exactonline.ExactSimulator, url: str) -> Access:
+def _exactonline_access(simulator: exactonline.ExactSimulator) -> Access:
     settings = simulator.settings
-    return Access(str(simulator.division), settings.client_id, settings.client_secret, {"base_url": url})
+    return Access(str(simulator.division), settings.client_id, settings.client_secret)
 
 
 def _snelstart(books: Books, clock: Clock, switches: Mapping[str, Any]) -> Simulator:
@@ -71,17 +72,27 @@ def _snelstart(books: Books, clock: Clock, switches: Mapping[str, Any]) -> Simul
     return snelstart.create(books, clock, snelstart.SimulatorSettings(**spare | dict(switches)))
 
 
-def _snelstart_access(simulator: snelstart.SnelSimulator, url: str) -> Access:
+def _snelstart_access(simulator: snelstart.SnelSimulator) -> Access:
     settings = simulator.settings
     return Access(
         simulator.administration,
         settings.app_short_name,
         settings.subscription_keys[0],
-        {"base_url": f"{url}/v2", "auth_url": url},
         simulator.koppelsleutel,
     )
 
 
-EXACTONLINE = Simulated(name="exactonline", create=_exactonline, access=_exactonline_access)
-SNELSTART = Simulated(name="snelstart", create=_snelstart, access=_snelstart_access, books={"foreign_currency": False})
+EXACTONLINE = Simulated(
+    name="exactonline",
+    create=_exactonline,
+    access=_exactonline_access,
+    connection=lambda url: {"base_url": url},
+)
+SNELSTART = Simulated(
+    name="snelstart",
+    create=_snelstart,
+    access=_snelstart_access,
+    connection=lambda url: {"base_url": f"{url}/v2", "auth_url": url},
+    books={"foreign_currency": False},
+)
 PACKAGES = (EXACTONLINE, SNELSTART)

@@ -188,7 +188,7 @@ class World:
             seed=self.seed, customers=self.customers, invoices=self.invoices, today=today, **self.package.books
         )
         self.simulator = self.package.create(books, self.clock, self.switches)
-        self.access = self.package.access(self.simulator, self.town.package_url)
+        self.access = self.package.access(self.simulator)
         self.receiver = Receiver([SECRET], clock=self.clock)
         self.town.package.app, self.town.backend.app = self.simulator.app, self.receiver.app
         self.town.package.acts.clear()
@@ -313,6 +313,7 @@ class World:
 
     def _configure(self) -> config.Settings:
         file = self.town.folder / "config.toml"
+        connection = self.package.connection(self.town.package_url)
         file.write_text(
             CONFIG.format(
                 url=self.url,
@@ -321,7 +322,7 @@ class World:
                 calls_a_minute=self.calls_a_minute,
                 receiver=self.town.backend_url,
                 administration=self.access.administration,
-                connection="\n".join(f'{key} = "{value}"' for key, value in self.access.connection.items()),
+                connection="\n".join(f'{key} = "{value}"' for key, value in connection.items()),
             )
         )
         return config.load(file, {name: package.options for name, package in packages().items()}, self.environ)
