@@ -103,7 +103,7 @@ MANNERS = {
             drop_nulls=EITHER,
             memorial_sign=(-1, 1),
             unlinked_on_receivables=EITHER,
-            inactive_by_id=EITHER,
+            inactive_by_id=EITHER,  # without `inactive_listed` as well nothing tells such a relation from a deleted one
             invoice_on_booking=EITHER,
             scopes_as_list=EITHER,
         ),
