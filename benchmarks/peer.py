@@ -25,9 +25,8 @@ if sys.argv[1].startswith("sqlite"):
     os.environ["LOAD__WORKERS"] = "1"  # several lock one another out of the file
 
 warnings.simplefilter("ignore")  # about its own use of SQLAlchemy
-# It reads its settings when it is imported, and is not among what the program's environment holds.
-import dlt  # type: ignore[import-not-found]  # noqa: E402
-from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-found]  # noqa: E402
+import dlt  # type: ignore[import-not-found]  # noqa: E402 - in an environment of its own; reads its settings on import
+from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-found]  # noqa: E402 - the same
 
 KEYS = {"Divisions": "Code", "Deleted": "Timestamp"}
 

@@ -20,7 +20,7 @@ import msgspec
 from connector.clock import Clock
 from connector.domain.money import ZERO
 from connector.domain.records import Administration, Customer, Invoice, Payment
-from connector.http import Client, RateHeaders, Refusal, no_refusal
+from connector.http import Client, RateHeaders, Refusal
 from connector.mapping import Mapping
 from connector.secrets import Secret
 
@@ -345,7 +345,7 @@ class Package:
     """The header that carries our app's own secret with every call, where the package wants one."""
     activation: Activation | None = None
     """Used where `[apps.NAME] activation` says that our app has a webhook registered."""
-    refusal: Callable[[int, str], Refusal | None] = no_refusal
+    refusal: Callable[[int, str], Refusal | None] | None = None
     """(status, beginning of the body) of a 401 or 403 -> what it means, where the status alone misleads."""
 
     @property

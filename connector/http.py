@@ -95,11 +95,6 @@ class Refusal(NamedTuple):
     """A limit is reached, which opens again after so many seconds."""
 
 
-def no_refusal(status: int, said: str) -> Refusal | None:  # noqa: ARG001 - the form of `Package.refusal`
-    """The status says it all."""
-    return None
-
-
 class Circuit:
     """Stops calling an endpoint that keeps refusing, before the package blocks the key for it.
 
@@ -175,7 +170,7 @@ class Client:
         deadline_s: float = DEADLINE_S,
         max_body: int = MAX_BODY,
         headers: Mapping[str, Secret] | None = None,
-        refusal: Callable[[int, str], Refusal | None] = no_refusal,
+        refusal: Callable[[int, str], Refusal | None] | None = None,
     ) -> None:
         self.name = name
         self._origins = frozenset(origin_of(httpx.URL(origin)) for origin in origins)
@@ -279,10 +274,10 @@ class Client:
                 if answer.status_code in {400, 401, 403, 404}:
                     self._circuit.refused(endpoint)
                 said = None
-                if answer.status_code in {401, 403} and self._refusal is not no_refusal:
+                if answer.status_code in {401, 403} and self._refusal is not None:
                     said = await _reason(answer, deadline)
                     if (meaning := self._refusal(answer.status_code, said.removeprefix(": "))) is not None:
-                        raise self._refused(meaning, said, deadline.where)
+                        raise self._meant(meaning, said, deadline.where)
                 if answer.status_code == 401 and refused is None and token is not None:
                     refused = token.reveal()
                     continue
@@ -295,7 +290,7 @@ class Client:
             finally:
                 await answer.aclose()
 
-    def _refused(self, meaning: Refusal, said: str, where: str) -> ConnectorError:
+    def _meant(self, meaning: Refusal, said: str, where: str) -> ConnectorError:
         if meaning.app:
             return ConfigurationError(
                 f"the package refuses our own registration{said}",

@@ -28,6 +28,7 @@ from connector.adapter import (
     Removal,
     Row,
 )
+from connector.decoding import essential, guid
 from connector.domain.money import ZERO
 from connector.errors import PermissionLost, SourceDown
 from connector.http import BadRequest, RateHeaders
@@ -247,11 +248,11 @@ class ExactOnline:
             removals = [
                 Removal(
                     kind=kind,
-                    key=wire.essential(item, "EntityKey", wire.guid),
-                    version=wire.essential(item, "Timestamp", wire.whole),
+                    key=essential(item, "EntityKey", guid),
+                    version=essential(item, "Timestamp", wire.whole),
                 )
                 for item in items
-                for kind in _DELETED.get(wire.essential(item, "EntityType", wire.whole), ())
+                for kind in _DELETED.get(essential(item, "EntityType", wire.whole), ())
             ]
             epoch = reference("epoch", "epoch", {"Since": began.date().isoformat()})
             yield Page(cursor=dump(at), rows=[epoch] if missed else [], removals=removals)

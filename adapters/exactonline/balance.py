@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from adapters.exactonline.wire import amount, essential, whole
+from adapters.exactonline.wire import amount, whole
 from connector.adapter import Fields
+from connector.decoding import essential
 from connector.domain.money import ZERO
 from connector.errors import NotReconciled
 

@@ -6,7 +6,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from adapters.exactonline.wire import Decode, local_time, whole
+from adapters.exactonline.wire import local_time, whole
+from connector.decoding import Decode
 
 DELETIONS_KEPT: Final = timedelta(days=50)
 """The log of deletions goes back two months (sheet 4); an older position may have missed some."""

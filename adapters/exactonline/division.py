@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.exactonline.wire import essential, text, whole
+from adapters.exactonline.wire import whole
 from connector.adapter import Identity, References
+from connector.decoding import essential, text
 from connector.errors import ConfigurationError, PermissionLost, SourceDown, WrongAdministration
 
 _STATUS = {0: "inactive", 2: "archived"}

@@ -7,7 +7,8 @@ item always gives an identical row. `IsFullyPaid` is not among them: it does not
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.exactonline.wire import Decode, amount, day, flag, guid, local_time, number, text, whole
+from adapters.exactonline.wire import amount, day, flag, local_time, number, whole
+from connector.decoding import Decode, guid, text
 
 OPEN_BELOW: Final = 50
 """Payment terms below this status are open: 20 open, 30 selected for collection, 40 sent, 50 matched (sheet 8.1)."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from adapters.exactonline import wire
 from adapters.exactonline.kinds import CASH_FLOW, KINDS, MONEY_LINE, OPEN_BELOW, RECEIVABLE_LINE, Kind
 from connector.adapter import REFERENCE_GROUP, BadRow, Fields, References, Removal, Row
+from connector.decoding import NIL, decoder, essential, guid
 
 UNASSIGNED: Final = "unassigned"
 """The group of receivable lines that name no customer."""
@@ -20,8 +21,8 @@ _CONTRADICTION: Final = "it came twice on one page, with different content and n
 LINE_KINDS: Final = ("line", "bank", "suspense")
 """What a ledger line can be; when its ledger account changes it turns from one into another."""
 
-_DECODERS: Final = {name: wire.decoder(kind.fields, kind.required) for name, kind in KINDS.items()}
-_MONEY_DECODER: Final = wire.decoder(MONEY_LINE, ("ID", "AmountDC"))
+_DECODERS: Final = {name: decoder(kind.fields, kind.required) for name, kind in KINDS.items()}
+_MONEY_DECODER: Final = decoder(MONEY_LINE, ("ID", "AmountDC"))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Decoder:
                 version = None if (stamp := item.get("Timestamp")) is None else wire.whole(stamp)
                 row = self._make(self._kind, item, version, self._chart)
             except ValueError as error:
-                key = str(wire.essential(item, self._kind.key, self._kind.fields[self._kind.key]))
+                key = str(essential(item, self._kind.key, self._kind.fields[self._kind.key]))
                 bad.append(BadRow(kind=self._kind.name, key=key, reason=str(error), payload=item, group=_owner(item)))
                 continue
             if row is not None:
@@ -104,7 +105,7 @@ class Decoder:
 
 
 def _term(kind: Kind, item: dict[str, Any], version: int | None, _chart: Chart) -> Row | None:
-    if item.get("LineType", RECEIVABLE_LINE) != RECEIVABLE_LINE or item.get("Account") in (None, wire.NO_GUID):
+    if item.get("LineType", RECEIVABLE_LINE) != RECEIVABLE_LINE or item.get("Account") in (None, NIL):
         return None
     fields = _DECODERS[kind.name](item)
     return Row(
@@ -134,7 +135,7 @@ def _line(_kind: Kind, item: dict[str, Any], version: int | None, chart: Chart) 
             day=wire.iso_day(fields.get("Date")) if counts else None,
         )
     if account in chart.suspense and (
-        chart.named_suspense or (item.get("Type") == CASH_FLOW and item.get("Account") in (None, wire.NO_GUID))
+        chart.named_suspense or (item.get("Type") == CASH_FLOW and item.get("Account") in (None, NIL))
     ):
         fields = _MONEY_DECODER(item)
         return Row(kind="suspense", key=fields["ID"], group=f"suspense/{chart.suspense[account]}", fields=fields)
@@ -158,7 +159,7 @@ def _attachment(kind: Kind, item: dict[str, Any], version: int | None, _chart: C
 
 def _document(kind: Kind, item: dict[str, Any], version: int | None, chart: Chart) -> Row | None:
     """Invoices and what hangs on a booking; the rest of the archive is not ours to keep."""
-    if item.get("Type") != 10 and item.get("FinancialTransactionEntryID") in (None, wire.NO_GUID):
+    if item.get("Type") != 10 and item.get("FinancialTransactionEntryID") in (None, NIL):
         return None
     return _owned(kind, item, version, chart)
 
@@ -181,7 +182,7 @@ def _reference(kind: Kind, fields: Fields, version: int | None) -> Row:
 def _owner(item: dict[str, Any]) -> str | None:
     """The account that an item names, if that much of it can be read."""
     try:
-        return wire.guid(item.get("Account"))
+        return guid(item.get("Account"))
     except ValueError:
         return None
 

@@ -32,6 +32,7 @@ from connector.adapter import (
     Row,
     Stored,
 )
+from connector.decoding import essential, guid, text
 from connector.errors import PermissionLost
 from connector.http import BadRequest, RateHeaders
 
@@ -69,7 +70,7 @@ class SnelStart:
     async def identify(self) -> Identity:
         """A koppelsleutel may be replaced by one for other books at any time: looked at in every cycle (sheet 1.2)."""
         self._company = await self._read_company()
-        found = str(wire.essential(self._company, "administratieIdentifier", wire.guid))
+        found = str(essential(self._company, "administratieIdentifier", guid))
         name = self._company.get("administratieNaam") or self._company.get("bedrijfsnaam") or found
         same = found == self._administration.strip().lower()
         return Identity(
@@ -159,7 +160,7 @@ class SnelStart:
             yield ubl(answer.body, answer.where)
         else:
             found = await printed(self._api, key)
-            yield b64decode(str(wire.essential(found, "content", wire.text)))
+            yield b64decode(str(essential(found, "content", text)))
 
     async def _list(self, kind: str, chart: Chart) -> AsyncIterator[Page]:
         yield _page(decode(kind, await self._api.whole(collection(kind)), chart))

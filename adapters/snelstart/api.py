@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from adapters.snelstart import wire
+from connector.decoding import essential, guid
 from connector.errors import SourceDown
 from connector.http import BadRequest, Client, Response
 
@@ -88,4 +89,4 @@ class Api:
 
 
 def _keys(items: list[dict[str, Any]]) -> list[str]:
-    return [str(wire.essential(item, "id", wire.guid)) for item in items]
+    return [str(essential(item, "id", guid)) for item in items]

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from adapters.snelstart import query, wire
+from adapters.snelstart import query
 from adapters.snelstart.api import PAGE, Api
 from adapters.snelstart.kinds import collection
 from adapters.snelstart.rows import Chart, Decoded, decode, mandates
 from connector.adapter import BadRow, Row
+from connector.decoding import essential, guid
 from connector.errors import Stopped
 from connector.http import BadRequest
 
@@ -64,7 +65,7 @@ async def printed(api: Api, sale: str) -> dict[str, Any]:
         Stopped: there is none.
     """
     listed = await api.whole(f"documenten/Verkoopboekingen/{sale}")
-    names = {str(wire.essential(one, "id", wire.guid)): str(one.get("fileName", "")) for one in listed}
+    names = {str(essential(one, "id", guid)): str(one.get("fileName", "")) for one in listed}
     key = next((one for one, name in sorted(names.items()) if name.lower().endswith(".pdf")), None)
     found = await api.item(f"documenten/{key}") if key is not None else None
     if found is None:
@@ -78,4 +79,4 @@ async def printed(api: Api, sale: str) -> dict[str, Any]:
 
 def _only(items: Sequence[Mapping[str, Any]], keys: Collection[str]) -> list[Mapping[str, Any]]:
     """A filter may be ignored without a word, so it is applied here too (sheet 3.3)."""
-    return [item for item in items if wire.essential(item, "id", wire.guid) in keys]
+    return [item for item in items if essential(item, "id", guid) in keys]

@@ -7,7 +7,8 @@ why `modifiedOn` is not among them: whether it moves means nothing by itself (sh
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.snelstart.wire import Decode, amount, day, flag, guid, link, links, record, text, whole, words
+from adapters.snelstart.wire import amount, day, flag, link, links, record, whole, words
+from connector.decoding import Decode, guid, text
 
 MONEY: Final = {"bankline": "bankboekingen", "cashline": "kasboekingen"}
 """The kind of a line that settles an invoice -> the collection of the bookings it stands in."""

@@ -8,6 +8,7 @@ from typing import Any
 from adapters.snelstart import query, wire
 from adapters.snelstart.api import Api
 from adapters.snelstart.rows import Chart
+from connector.decoding import essential
 from connector.domain.money import ZERO
 
 
@@ -22,17 +23,17 @@ async def sum_of_mutations(api: Api, chart: Chart) -> Decimal:
     if not rows or all(value is None for value in rows[0].values()):
         return ZERO
     total = {name.lower(): value for name, value in rows[0].items()}
-    return Decimal(wire.essential(total, "totaal", wire.amount))
+    return Decimal(essential(total, "totaal", wire.amount))
 
 
 async def period_balance(api: Api, chart: Chart, company: Mapping[str, Any]) -> Decimal:
     """How the receivables accounts stand at the end of the present year."""
-    year = int(wire.essential(company, "huidigBoekjaar", wire.whole))
+    year = int(essential(company, "huidigBoekjaar", wire.whole))
     month = int(company.get("beginmaandFiscaleBoekjaar") or 1)
     start, end = date(year, month, 1), date(year + 1, month, 1) - timedelta(days=1)
     rows = await api.whole("rapportages/periodebalans", {"start": str(start), "end": str(end)})
-    ours = [row for row in rows if wire.essential(row, "grootboekIdentifier", wire.link) in chart.receivables]
-    return sum((Decimal(wire.essential(row, "eindSaldoPeriode", wire.amount)) for row in ours), ZERO)
+    ours = [row for row in rows if essential(row, "grootboekIdentifier", wire.link) in chart.receivables]
+    return sum((Decimal(essential(row, "eindSaldoPeriode", wire.amount)) for row in ours), ZERO)
 
 
 async def without_invoice(api: Api, chart: Chart) -> Decimal:
@@ -41,6 +42,6 @@ async def without_invoice(api: Api, chart: Chart) -> Decimal:
     total = ZERO
     async for items in api.changes("grootboekmutaties", condition):
         for item in items:
-            if not item.get("factuurNummer") and wire.essential(item, "grootboek", wire.link) in chart.receivables:
-                total += Decimal(wire.essential(item, "saldo", wire.amount))
+            if not item.get("factuurNummer") and essential(item, "grootboek", wire.link) in chart.receivables:
+                total += Decimal(essential(item, "saldo", wire.amount))
     return total

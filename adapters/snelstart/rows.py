@@ -10,16 +10,17 @@ from typing import Any, Final, NamedTuple
 from adapters.snelstart import wire
 from adapters.snelstart.kinds import BOOKING, KINDS, MANDATE, MONEY, RECEIVABLES, UNKNOWN_PAYMENTS
 from connector.adapter import REFERENCE_GROUP, BadRow, Fields, References, Row
+from connector.decoding import decoder, essential, guid
 
 UNASSIGNED: Final = "unassigned"
 """The group of what names no relation."""
 _GUID: Final = 36
 """A line's key begins with that of its booking."""
 
-_DECODERS: Final = {name: wire.decoder(kind.fields, kind.required) for name, kind in KINDS.items()}
-_BOOKING: Final = wire.decoder(BOOKING, ("id",))
-_LINE: Final = wire.decoder({"boekingId": wire.link, "debet": wire.amount, "credit": wire.amount}, ())
-_MANDATE: Final = wire.decoder(MANDATE, ("id",))
+_DECODERS: Final = {name: decoder(kind.fields, kind.required) for name, kind in KINDS.items()}
+_BOOKING: Final = decoder(BOOKING, ("id",))
+_LINE: Final = decoder({"boekingId": wire.link, "debet": wire.amount, "credit": wire.amount}, ())
+_MANDATE: Final = decoder(MANDATE, ("id",))
 
 
 class Chart(NamedTuple):
@@ -72,7 +73,7 @@ def decode(kind: str, found: Iterable[Mapping[str, Any]], chart: Chart) -> Decod
             result.rows += list(_rows(kind, item, chart))
         except ValueError as error:
             key_name = KINDS[kind].key if kind in KINDS else "id"
-            key = str(wire.essential(item, key_name, wire.guid))
+            key = str(essential(item, key_name, guid))
             group = key if kind == "relation" else _owner(item)
             result.bad.append(BadRow(kind=kind, key=key, reason=str(error), payload=dict(item), group=group))
     return result

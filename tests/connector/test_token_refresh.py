@@ -52,6 +52,22 @@ async def test_a_young_token_is_used_and_an_old_one_replaced(bench: Make) -> Non
     assert token.lease_until is None
 
 
+async def test_a_cycle_reads_the_token_once_and_another_process_is_heard_soon(bench: Make) -> None:
+    async with bench() as b:
+        ours, theirs = b.manager(), b.manager()
+        reads: list[str] = []
+        sa.event.listen(b.store.engine, "after_cursor_execute", lambda *call: reads.append(call[2]))
+        for _ in range(14):
+            assert (await ours.access_token()).reveal() == "access-token-1"
+        assert sum("FROM token" in one for one in reads) == 1
+        assert (await theirs.access_token(refused="access-token-1")).reveal() == "access-token-2"
+        assert (await ours.access_token(refused="access-token-1")).reveal() == "access-token-2", "at once, when refused"
+        assert (await theirs.access_token(refused="access-token-2")).reveal() == "access-token-3"
+        assert (await ours.access_token()).reveal() == "access-token-2"
+        b.clock.advance(21)
+        assert (await ours.access_token()).reveal() == "access-token-3"
+
+
 async def test_no_secret_is_stored_in_the_clear(bench: Make) -> None:
     async with bench() as b:
         b.clock.advance(600)

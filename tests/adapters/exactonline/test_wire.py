@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.exactonline import wire
 from adapters.exactonline.kinds import term_status
+from connector.decoding import NIL, decoder, guid, text
 from connector.errors import SourceDown
 
 
@@ -58,16 +59,16 @@ def test_an_amount_in_cents_keeps_its_value_and_form(value: Decimal) -> None:
     ],
 )
 def test_text_is_trimmed_and_can_be_stored(raw: str, expected: str | None) -> None:
-    assert wire.text(raw) == expected
+    assert text(raw) == expected
     if expected is not None:
         expected.encode()
 
 
 def test_the_empty_guid_means_none() -> None:
-    assert wire.guid(wire.NO_GUID) is None
-    assert wire.guid("CE854E99-8B77-4AE6-ABBA-B0A77198E5A1") == "ce854e99-8b77-4ae6-abba-b0a77198e5a1"
+    assert guid(NIL) is None
+    assert guid("CE854E99-8B77-4AE6-ABBA-B0A77198E5A1") == "ce854e99-8b77-4ae6-abba-b0a77198e5a1"
     with pytest.raises(ValueError, match="is not a guid"):
-        wire.guid("ce854e99' or 1 eq 1")
+        guid("ce854e99' or 1 eq 1")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_flags_are_booleans_or_bytes() -> None:
 
 
 def test_a_decoder_leaves_out_what_says_nothing_and_insists_on_what_is_required() -> None:
-    decode = wire.decoder({"ID": wire.guid, "Code": wire.text, "Amount": wire.amount}, ("ID",))
+    decode = decoder({"ID": guid, "Code": text, "Amount": wire.amount}, ("ID",))
     key = "ce854e99-8b77-4ae6-abba-b0a77198e5a1"
     assert decode({"ID": key, "Code": "  ", "Amount": None, "Unknown": {}}) == {"ID": key}
     with pytest.raises(ValueError, match="ID is missing"):

@@ -14,6 +14,7 @@ from adapters.snelstart.access import refusal
 from adapters.snelstart.kinds import BOOKING, KINDS, MANDATE
 from adapters.snelstart.rows import Chart, decode, mandates
 from connector.adapter import BadRow, Row
+from connector.decoding import decoder
 from connector.http import Refusal, Response
 
 SHARED = Path(__file__).parents[4] / "shared/fixtures/snelstart"
@@ -60,7 +61,7 @@ def test_every_field_that_is_kept_exists_by_that_very_name(kind: str) -> None:
     """The casing differs from resource to resource, and a wrong name reads as a silent nothing (sheet 4)."""
     (item,) = items(KINDS[kind].collection)
     assert set(KINDS[kind].fields) <= item.keys()
-    fields = wire.decoder(KINDS[kind].fields, KINDS[kind].required)(item)
+    fields = decoder(KINDS[kind].fields, KINDS[kind].required)(item)
     assert fields.keys() == KINDS[kind].fields.keys()
 
 
