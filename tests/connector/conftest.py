@@ -14,6 +14,11 @@ from tests.tokens import Bench, FakeTokens, Make, Misbehaviour, link
 
 
 @pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
 def bench(store: Store, tmp_path: Path) -> Make:
     @asynccontextmanager
     async def make(

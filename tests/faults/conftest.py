@@ -1,7 +1,9 @@
 """What the fault tests share: a town whose road to the package leads through the proxy, and worlds in it."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,17 @@ def both(request: pytest.FixtureRequest, town: FaultyTown) -> Iterator[FaultyWor
     world = FaultyWorld(town, request.getfixturevalue(request.param), seed=3)
     yield world
     world.close()
+
+
+@pytest.fixture
+def make(town: FaultyTown, one_sqlite: str) -> Iterator[Callable[..., FaultyWorld]]:
+    """Makes a world of another size or temper."""
+    with contextlib.ExitStack() as stack:
+
+        def make(url: str = one_sqlite, **rest: Any) -> FaultyWorld:
+            return stack.enter_context(contextlib.closing(FaultyWorld(town, url, seed=3, **rest)))
+
+        yield make
 
 
 class Lender:

@@ -1,7 +1,7 @@
 """Bad days, as the person at the keyboard and the operator of a daemon meet them.
 
 A database that is full, newer or garbage is in `test_e_storage.py` and `tests/stories/test_cli_mistakes.py`, what the
-receiver's single answers mean in `tests/connector/test_delivery.py`.
+receiver's single answers mean in `tests/connector/test_judgement.py` and `test_delivery*.py`.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Group F of the fault catalogue: what a backend does to a delivery.
 
-Proved elsewhere: F2 in `test_a_processes.py` (`deliver.after_post`) and `tests/connector/test_delivery.py` (F3, F4, F8,
-F10, F11, F13 as well); F6 and F14 in `tests/connector/test_webhook.py`.
+Proved elsewhere: F2 in `test_a_processes.py` (`deliver.after_post`) and `tests/connector/test_delivery*.py` (F3, F4,
+F8, F10, F11, F13 as well); F6 and F14 in `tests/connector/test_webhook*.py`.
 """
 
 import asyncio

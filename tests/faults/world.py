@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from adapters.exactonline.simulator import ExactSimulator
+from connector.errors import ExitCode, SourceDown
 from connector.http import DEADLINE_S
 from connector.outcome import CycleReport
 from connector.store import connections, feeds, quarantine
@@ -134,6 +135,22 @@ class FaultyWorld(World):
     @property
     def linked(self) -> connections.Linked:
         return connections.find(self.store, NAME)
+
+
+def by_id(key: str) -> Any:
+    """A row is this one."""
+    return lambda item: str(item.get("ID")).lower() == key
+
+
+def open_invoices(world: FaultyWorld) -> list[str]:
+    return sorted(key for key, invoice in world.mirror()["invoices"].items() if float(invoice["open"]) > 0)
+
+
+def assert_waits(report: CycleReport, *words: str) -> None:
+    """It is the package's failure, it is said which and where, and it is tried again."""
+    assert (report.outcome, report.exit_code) == ("unavailable", ExitCode.UNAVAILABLE)
+    assert isinstance(report.error, SourceDown)
+    assert [word for word in (*words, NAME, "tries again") if word not in str(report.error)] == []
 
 
 def failed(report: CycleReport) -> dict[str, str]:
