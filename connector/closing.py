@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 import sqlalchemy as sa
@@ -16,12 +17,15 @@ from connector.domain import events, signals
 from connector.domain.money import ZERO, from_minor
 from connector.domain.signals import SIGNALS, ControlTotal, Freshness, Receipts
 from connector.errors import AuthRevoked, ConnectorError, Held, NeedsReconnect
-from connector.store import connections, feeds, groups, outbox, quarantine, records, rows, tokens
+from connector.store import connections, groups, outbox, quarantine, records, rows, tokens
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
 from connector.store.feeds import FeedState
 
 NAMED_IN_QUARANTINE = 20
+LEFT_OUT = "left_out_by_mapping"
+ASK_AGAIN = timedelta(hours=1)
+"""A total that the ledger confirmed is compared anew after this time, and as soon as ours is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +59,15 @@ class Closer:
     origin: events.Origin
     mapping_version: str
     started_at: datetime
+    states: Mapping[str, FeedState]
 
     async def close(self, adapter: Adapter, assembler: Assembler, references: References, tally: Tally) -> Closing:
-        """Ask the ledger for its total, then write the barrier events in one transaction."""
-        ledger = await adapter.ledger_total(references)
-        return await asyncio.to_thread(self._close, assembler, ledger, tally)
+        """Ask the ledger for its total, unless it has just confirmed it; write the barrier events in one transaction."""
+        control = await asyncio.to_thread(self._confirmed)
+        if control is None:
+            ledger = await adapter.ledger_total(references)
+            control = await asyncio.to_thread(self._compared, ledger)
+        return await asyncio.to_thread(self._close, assembler, control, tally)
 
     def failed(self, error: ConnectorError) -> None:
         """Tell the destination what a person has to do before the mirror goes on; nothing for what passes by itself."""
@@ -89,10 +97,10 @@ class Closer:
             alert.write(connection)
         alert.log()
 
-    def _close(self, assembler: Assembler, ledger: LedgerTotal | None, tally: Tally) -> Closing:
+    def _close(self, assembler: Assembler, control: ControlTotal, tally: Tally) -> Closing:
         now = self.clock.now()
         quarantined = quarantine.newest(self.store, self.connection.id, NAMED_IN_QUARANTINE)
-        closing = Closing(freshness=self._freshness(assembler, ledger, quarantined.count, now))
+        closing = Closing(freshness=self._freshness(assembler, control, quarantined.count, now))
         completed = signals.SyncCompleted(
             run_id=self.run_id,
             started_at=self.started_at,
@@ -107,18 +115,23 @@ class Closer:
         barriers: list[tuple[str, msgspec.Struct]] = [(events.FRESHNESS, closing.freshness)]
         if quarantined.count:
             barriers.append((events.QUARANTINED, quarantined))
-        if closing.freshness.control_total is not None:
-            reconciled = signals.Reconciliation(
-                matches=closing.agrees, control_total=closing.freshness.control_total, ledger_read_at=now
-            )
+        asked = control.compared_at is None or control.compared_at >= self.started_at
+        if asked:
+            reconciled = signals.Reconciliation(matches=closing.agrees, control_total=control, ledger_read_at=now)
             barriers.append((events.RECONCILED, reconciled))
         barriers.append((events.SYNC_COMPLETED, completed))
-        self._append([self._signal(kind, payload, now, barrier=True) for kind, payload in barriers], now)
+        signalled = [self._signal(kind, payload, now, barrier=True) for kind, payload in barriers]
+        self._append(signalled, now, compared=control if asked else None)
         return closing
 
-    def _append(self, new_events: Sequence[outbox.NewEvent], now: datetime) -> None:
+    def _append(
+        self, new_events: Sequence[outbox.NewEvent], now: datetime, *, compared: ControlTotal | None = None
+    ) -> None:
         with self.store.write() as connection:
             connections.fence(connection, self.lease, now=now, ttl=self.lease_ttl)
+            if compared is not None:
+                confirmed = events.encode(compared) if compared.difference == ZERO else None
+                connections.reconciled(connection, self.connection.id, confirmed)
             if new_events[-1].type == events.SYNC_COMPLETED:
                 self._came_through(connection, now)
             outbox.append(
@@ -138,13 +151,12 @@ class Closer:
             alerts.restore(connection, self.connection, now)
 
     def _freshness(
-        self, assembler: Assembler, ledger: LedgerTotal | None, quarantined: int, now: datetime
+        self, assembler: Assembler, control: ControlTotal, quarantined: int, now: datetime
     ) -> Freshness:
         read_on = freshness.today(now, self.connection.time_zone)
         banks = assembler.banks()
         days = self._booked_until(banks)
-        states = sorted(feeds.states(self.store, self.connection.id).values(), key=lambda state: state.name)
-        control = self._control_total(ledger)
+        states = sorted(self.states.values(), key=lambda state: state.name)
         blocking = tuple(_blocking(states, control, quarantined))
         active = {group: day for group, day in days.items() if banks[group].blocks}
         return Freshness(
@@ -171,11 +183,20 @@ class Closer:
         kind = self.package.bank_kind
         return {} if kind is None else rows.newest_days(self.store, self.connection.id, kind, sorted(banks))
 
-    def _control_total(self, ledger: LedgerTotal | None) -> ControlTotal:
+    def _confirmed(self) -> ControlTotal | None:
+        """What the ledger confirmed a short while ago, if our count is still the same."""
+        if self.connection.control_total is None or self.origin != "incremental":
+            return None
+        known = msgspec.json.decode(self.connection.control_total, type=ControlTotal)
+        ours, left_out = self._ours()
+        same = ours == known.ours and left_out == known.explained.get(LEFT_OUT, ZERO)
+        age = self.started_at - (known.compared_at or self.started_at)
+        return known if same and timedelta(0) < age < ASK_AGAIN else None
+
+    def _compared(self, ledger: LedgerTotal | None) -> ControlTotal:
         currency = self.connection.currency
-        open_minor, left_out_minor = groups.totals(self.store, self.connection.id)
-        ours, left_out = from_minor(open_minor, currency), from_minor(left_out_minor, currency)
-        explained = {"left_out_by_mapping": left_out} if left_out else {}
+        ours, left_out = self._ours()
+        explained = {LEFT_OUT: left_out} if left_out else {}
         if ledger is None:
             return ControlTotal(currency=currency, ours=ours, explained=explained)
         explained |= ledger.explained
@@ -185,7 +206,13 @@ class Closer:
             ledger=ledger.balance,
             explained=explained,
             difference=ledger.balance - ours - sum(explained.values(), ZERO),
+            compared_at=self.clock.now(),
         )
+
+    def _ours(self) -> tuple[Decimal, Decimal]:
+        """What is open by our count, and what the mapping leaves out of it."""
+        open_minor, left_out_minor = groups.totals(self.store, self.connection.id)
+        return from_minor(open_minor, self.connection.currency), from_minor(left_out_minor, self.connection.currency)
 
     def _unprocessed(self, assembler: Assembler) -> Receipts | None:
         kind = self.package.suspense_kind

@@ -19,11 +19,12 @@ from connector.errors import BadRecord, ConnectorError, Stopped, StoreUnavailabl
 from connector.freshness import today
 from connector.mapping import Mapping
 from connector.outcome import CycleReport, classify, next_wait
-from connector.reader import FeedReport, Interrupted, Reader, is_due
+from connector.reader import LOOK_UP, RETRY_FAILED, FeedReport, Interrupted, Reader, is_due
 from connector.recall import Recall
-from connector.store import connections, feeds, groups, rows
+from connector.store import connections, feeds, groups, quarantine, rows
 from connector.store.connections import Lease, Linked
 from connector.store.engine import Store
+from connector.store.feeds import FeedState
 from connector.vault import Vault
 
 LEASE_TTL = timedelta(seconds=120)
@@ -64,6 +65,10 @@ class Cycle:
     rng: random.Random = field(default_factory=random.SystemRandom)
     _known: References | None = None
     """The reference rows, until a stage has changed them."""
+    _states: dict[str, FeedState] = field(default_factory=dict)
+    _waiting: dict[str, list[str]] = field(default_factory=dict)
+    _pending: bool = False
+    """Whether an earlier cycle has left groups to be assembled."""
 
     async def run(self) -> CycleReport:
         """Claim the lease, read, assemble, close; whatever happens, say when the next cycle is due."""
@@ -122,10 +127,11 @@ class Cycle:
                 where=f"connection {self.connection.name}, configured for {self.connection.administration}",
                 fix="correct `administration` in the configuration, or sign in to the right books",
             )
-        self.connection = await asyncio.to_thread(self._begin, lease, identity)
+        await asyncio.to_thread(self._begin, lease, identity)
         for stage in self.package.stages:
-            await self._read_stage(stage, self._reader(lease), report)
-            await self._assemble(lease, report)
+            reader = self._reader(lease)
+            await self._read_stage(stage, reader, report)
+            await self._assemble(lease, report, marked=bool(reader.touched))
         references = await self._references()
         report.closing = await self._closer(lease, report).close(
             self.adapter, self._assembler(references), references, report.tally
@@ -144,6 +150,8 @@ class Cycle:
             adapter=self.adapter,
             package=self.package,
             connection=self.connection,
+            states=self._states,
+            waiting=self._waiting,
             accept_removals=self.accept_removals,
             stop=self.stop,
             on_page=self.progress.page,
@@ -152,21 +160,20 @@ class Cycle:
     async def _read_stage(self, stage: str, reader: Reader, report: CycleReport) -> None:
         """Read what is due; a feed that must be looked at does not stop the others."""
         references = await self._references()
-        states = await asyncio.to_thread(feeds.states, self.store, self.connection.id)
         opened: set[str] = set()
         listed = self.adapter.feeds(stage, references)
         for feed in listed:
-            known = states.get(feed.name)
+            known = self._states.get(feed.name)
             if not is_due(feed, known, self.clock.now()):
                 continue
             self.progress.feed(feed)
             try:
-                report.feeds.append(await reader.read(feed, known, references))
+                report.feeds.append(await reader.read(feed, references))
             except (Stopped, BadRecord) as error:
                 if isinstance(error, WrongAdministration) or (known is None and stage == self.package.stages[0]):
                     raise
                 log.warning("feed.failed", feed=feed.name, error=str(error))
-                await reader.failed(feed, known, str(error))
+                await reader.failed(feed, str(error))
                 report.feeds.append(FeedReport(name=feed.name, status="failed", reason=str(error)))
                 report.error = report.error or error
             if feed.kind == "sweep":
@@ -182,12 +189,14 @@ class Cycle:
         if REFERENCE_GROUP in reader.touched:
             self._known = None
 
-    async def _assemble(self, lease: Lease, report: CycleReport) -> None:
+    async def _assemble(self, lease: Lease, report: CycleReport, *, marked: bool) -> None:
+        """Assemble what this stage has marked, what an earlier cycle has left, or everything under a new context."""
         references = await self._references()
         assembler = self._assembler(references)
-        touched = await asyncio.to_thread(self._prepare, lease, assembler)
-        if not touched:
+        context = f"{self.package.version}/{self.mapping.digest}/{assembler.digest}"
+        if not (marked or self._pending or context != self.connection.context):
             return
+        touched = await asyncio.to_thread(self._prepare, lease, context)
         self.progress.assembling(touched)
         assembly = Assembly(
             store=self.store,
@@ -204,31 +213,34 @@ class Cycle:
             self.progress.events()
             if self.stop.is_set():
                 raise Interrupted
+        self._pending = False
 
-    def _begin(self, lease: Lease, identity: Identity) -> Linked:
+    def _begin(self, lease: Lease, identity: Identity) -> None:
+        """Note whose books these are and learn where the last cycle has left them."""
+        now, mine = self.clock.now(), lease.connection_id
         with self.store.write() as connection:
-            connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+            connections.fence(connection, lease, now=now, ttl=LEASE_TTL)
             connections.identified(
-                connection,
-                lease.connection_id,
-                title=identity.name,
-                currency=identity.currency,
-                time_zone=identity.time_zone,
+                connection, mine, title=identity.name, currency=identity.currency, time_zone=identity.time_zone
             )
             if self.full:
-                feeds.restart_all(connection, lease.connection_id)
-            return connections.get(connection, lease.connection_id)
+                feeds.restart_all(connection, mine)
+            self.connection = connections.get(connection, mine)
+            self._states = feeds.states(connection, mine)
+            self._waiting = quarantine.waiting(
+                connection, mine, before=now - RETRY_FAILED, version=self.package.version, limit=LOOK_UP
+            )
+            self._pending = groups.count_touched(connection, mine) > 0
 
-    def _prepare(self, lease: Lease, assembler: Assembler) -> int:
+    def _prepare(self, lease: Lease, context: str) -> int:
         """Touch every group when what assembly depends on has changed; returns how many wait."""
-        context = f"{self.package.version}/{self.mapping.digest}/{assembler.digest}"
-        if context != self.connection.context:
-            with self.store.write() as connection:
-                connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+        with self.store.write() as connection:
+            connections.fence(connection, lease, now=self.clock.now(), ttl=LEASE_TTL)
+            if context != self.connection.context:
                 groups.touch_all(connection, lease.connection_id)
                 connections.assembled_under(connection, lease.connection_id, context)
                 self.connection = connections.get(connection, lease.connection_id)
-        return groups.count_touched(self.store, lease.connection_id)
+            return groups.count_touched(connection, lease.connection_id)
 
     def _destiny(self, lease: Lease) -> Destiny:
         connection = self.connection
@@ -258,6 +270,7 @@ class Cycle:
             origin=self._origin(),
             mapping_version=self.mapping.digest,
             started_at=report.started_at,
+            states=self._states,
         )
 
     def _origin(self) -> Origin:

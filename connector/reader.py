@@ -57,6 +57,10 @@ class Reader:
     adapter: Adapter
     package: Package
     connection: Linked
+    states: dict[str, FeedState]
+    """Where each feed stands in the database; kept up to date here."""
+    waiting: dict[str, list[str]]
+    """Kind -> keys of single rows that could not be read and are to be asked for again; taken out as that is done."""
     accept_removals: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     on_page: Callable[[FeedReport], None] = lambda _: None
@@ -64,10 +68,10 @@ class Reader:
     touched: set[str] = field(default_factory=set)
     """Groups that the pages of this stage have marked so far."""
 
-    async def read(self, feed: Feed, known: FeedState | None, references: References) -> FeedReport:
+    async def read(self, feed: Feed, references: References) -> FeedReport:
         """Read a feed to its end; the cursor of each page is stored with its rows."""
         report = FeedReport(name=feed.name)
-        state, renumbered = start(feed, known, self.connection.cycle)
+        state, renumbered = start(feed, self.states.get(feed.name), self.connection.cycle)
         if renumbered:
             await asyncio.to_thread(self._forget_versions, feed.fills)
         async for answer in self.adapter.read(feed, state.cursor, references):
@@ -125,28 +129,15 @@ class Reader:
         return found
 
     async def retry(self, kinds: Collection[str], references: References) -> None:
-        """Ask again for single rows that could not be read.
-
-        Once in a while, as it may have been a bad moment only; at once, when the adapter is another than then.
-        """
-        before = self.clock.now() - RETRY_FAILED
-        waiting = await asyncio.to_thread(
-            quarantine.waiting,
-            self.store,
-            self.connection.id,
-            kinds,
-            before=before,
-            version=self.package.version,
-            limit=LOOK_UP,
-        )
-        for kind, keys in waiting.items():
+        """Ask again for what waits for that."""
+        for kind in [kind for kind in self.waiting if kind in kinds]:
+            keys = self.waiting.pop(kind)
             stored = await asyncio.to_thread(rows.count, self.store, self.connection.id, kind, open_only=False)
             await self._question(kind, keys, stored, references)
 
-    async def failed(self, feed: Feed, known: FeedState | None, reason: str) -> None:
+    async def failed(self, feed: Feed, reason: str) -> None:
         """Write down that a feed could not be read; its cursor stays where it was."""
-        state = (await asyncio.to_thread(feeds.states, self.store, self.connection.id)).get(feed.name, known)
-        state = state or FeedState(name=feed.name, scope=feed.scope)
+        state = self.states.get(feed.name) or FeedState(name=feed.name, scope=feed.scope)
         state = msgspec.structs.replace(state, attempted_at=self.clock.now(), status="failed", reason=reason)
         await asyncio.to_thread(self._put, [state])
 
@@ -211,6 +202,8 @@ class Reader:
                 feeds.put(connection, connection_id, [state])
             failpoint("page.before_commit")
         self.touched |= touched
+        if state is not None:
+            self.states[state.name] = state
 
     def _quarantine(self, connection: sa.Connection, page: Page, now: datetime) -> list[Removal]:
         """Set aside what is bad and let go of what is cured; returns the places that were held for the cured."""
@@ -242,6 +235,7 @@ class Reader:
         with self.store.write() as connection:
             connections.fence(connection, self.lease, now=self.clock.now(), ttl=self.lease_ttl)
             feeds.put(connection, self.connection.id, states)
+        self.states |= {state.name: state for state in states}
 
 
 def start(feed: Feed, known: FeedState | None, cycle: int) -> tuple[FeedState, bool]:

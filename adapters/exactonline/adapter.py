@@ -104,9 +104,6 @@ class ExactOnline:
         """Kind -> newest change that a complete read of this cycle held; a feed by time may begin there."""
 
     async def identify(self) -> Identity:
-        me = await self._get(f"{self._site}/api/v1/current/Me", {"$select": "ServerTime,ServerUtcOffset"})
-        if me.items:
-            division.check_clock(me.items[0], self._options.time_zone)
         self._item = await self._division_item()
         return division.identity(self._item, self._division, self._options.time_zone)
 
@@ -128,9 +125,10 @@ class ExactOnline:
         if stage == "reference":
             return (
                 Feed(name="division", kind="sweep", fills="division"),
+                Feed(name="clock", kind="sweep", fills="clock", every=DAILY),
                 Feed(name="journals", kind="sweep", fills="journal", every=DAILY),
                 Feed(name="conditions", kind="sweep", fills="condition", every=DAILY),
-                Feed(name="glaccounts", kind="changes", fills="glaccount", scope=scope),
+                Feed(name="glaccounts", kind="changes", fills="glaccount", scope=scope, every=HOURLY),
             )
         if stage == "open":
             return (Feed(name="open", kind="sweep", fills="term", every=HOURLY, open_only=True),)
@@ -146,8 +144,8 @@ class ExactOnline:
             Feed(name="bankaccounts", kind="changes", fills="bankaccount", every=HOURLY),
             Feed(name="mandates-all", kind="sweep", fills="mandate", every=WEEKLY),
             Feed(name="mandates", kind="changes", fills="mandate", every=HOURLY),
-            Feed(name="documents", kind="changes", fills="document", scope=scope),
-            Feed(name="attachments", kind="changes", fills="attachment", scope=scope),
+            Feed(name="documents", kind="changes", fills="document", scope=scope, every=HOURLY),
+            Feed(name="attachments", kind="changes", fills="attachment", scope=scope, every=HOURLY),
             Feed(name="deleted", kind="deletions", fills="", scope=scope),
         )
 
@@ -167,7 +165,7 @@ class ExactOnline:
             return self._open_items(references, chart)
         if feed.name == "deleted":
             return self._deletions(load(cursor, Counted))
-        return self._division_row(chart)
+        return self._clock_page() if feed.name == "clock" else self._division_row(chart)
 
     async def look_up(self, kind: str, keys: Sequence[str], references: References) -> Sequence[Row | BadRow]:
         found = KINDS["line" if kind in {"bank", "suspense"} else kind]
@@ -256,6 +254,13 @@ class ExactOnline:
             ]
             epoch = reference("epoch", "epoch", {"Since": began.date().isoformat()})
             yield Page(cursor=dump(at), rows=[epoch] if missed else [], removals=removals)
+
+    async def _clock_page(self) -> AsyncIterator[Page]:
+        """No rows; the question counts in no limit (sheet 2.5), but it is a call like the others."""
+        me = await self._get(f"{self._site}/api/v1/current/Me", {"$select": "ServerTime,ServerUtcOffset"})
+        if me.items:
+            division.check_clock(me.items[0], self._options.time_zone)
+        yield Page(cursor=None)
 
     async def _division_row(self, chart: Chart) -> AsyncIterator[Page]:
         decoded = Decoder(KINDS["division"], chart).page([self._item or await self._division_item()])

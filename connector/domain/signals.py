@@ -56,6 +56,8 @@ class ControlTotal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger: Decimal | None = None
     explained: dict[str, Decimal] = {}
     difference: Decimal | None = None
+    compared_at: Instant | None = None
+    """When the ledger was asked. A total that it confirmed stands for an hour, as long as `ours` stays the same."""
 
 
 class Freshness(Struct, frozen=True, kw_only=True, omit_defaults=True):

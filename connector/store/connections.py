@@ -37,6 +37,7 @@ class Linked(Struct, frozen=True, kw_only=True):
     sequence: int
     cycle: int
     context: str
+    control_total: bytes | None
     initial_done: bool
     next_due_at: datetime | None
     lease_until: datetime | None
@@ -212,6 +213,10 @@ def identified(connection: sa.Connection, connection_id: int, *, title: str, cur
 
 def assembled_under(connection: sa.Connection, connection_id: int, context: str) -> None:
     connection.execute(sa.update(TABLE).where(TABLE.c.id == connection_id).values(context=context))
+
+
+def reconciled(connection: sa.Connection, connection_id: int, control_total: bytes | None) -> None:
+    connection.execute(sa.update(TABLE).where(TABLE.c.id == connection_id).values(control_total=control_total))
 
 
 def initial_load_done(connection: sa.Connection, connection_id: int) -> None:

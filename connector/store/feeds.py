@@ -8,13 +8,12 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from connector.store import bulk
-from connector.store.engine import Store
 from connector.store.tables import FeedRow
 
 TABLE: sa.Table = FeedRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 
 
-class FeedState(Struct, frozen=True, kw_only=True):
+class FeedState(Struct, frozen=True):
     """`since` is the cycle in which the present read from the beginning started; None once it was complete.
 
     `swept` is the one in which the last complete read had started.
@@ -37,10 +36,9 @@ _STATES = sa.select(*(TABLE.c[name] for name in FeedState.__struct_fields__)).wh
 )
 
 
-def states(store: Store, connection_id: int) -> dict[str, FeedState]:
-    with store.read() as connection:
-        rows = connection.execute(_STATES, {"of": connection_id}).mappings()
-        return {row["name"]: FeedState(**row) for row in rows}
+def states(connection: sa.Connection, connection_id: int) -> dict[str, FeedState]:
+    """By name."""
+    return {row[0]: FeedState(*row) for row in connection.execute(_STATES, {"of": connection_id})}
 
 
 def put(connection: sa.Connection, connection_id: int, new: Sequence[FeedState]) -> None:

@@ -34,12 +34,13 @@ def touched(store: Store, connection_id: int, limit: int) -> list[str]:
         return list(connection.execute(_TOUCHED, {"of": connection_id, "most": limit}).scalars())
 
 
-def count_touched(store: Store, connection_id: int) -> int:
-    statement = (
-        sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.connection_id == connection_id, TABLE.c.touched)
-    )
-    with store.read() as connection:
-        return connection.execute(statement).scalar_one()
+_COUNT_TOUCHED = (
+    sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.connection_id == sa.bindparam("of"), TABLE.c.touched)
+)
+
+
+def count_touched(connection: sa.Connection, connection_id: int) -> int:
+    return int(connection.execute(_COUNT_TOUCHED, {"of": connection_id}).scalar_one())
 
 
 def assembled(connection: sa.Connection, connection_id: int, totals: Mapping[str, tuple[int, int]]) -> None:

@@ -1,6 +1,6 @@
 """Items that could not be used: kept encrypted; rows are asked for again, records made again when something changes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -59,7 +59,6 @@ _WAITING = (
     .where(
         TABLE.c.connection_id == sa.bindparam("of"),
         TABLE.c.group_key == "",
-        TABLE.c.kind.in_(sa.bindparam("kinds", expanding=True)),
         sa.or_(
             TABLE.c.last_seen_at <= sa.bindparam("before", type_=TABLE.c.last_seen_at.type),
             TABLE.c.adapter_version != sa.bindparam("version"),
@@ -71,14 +70,14 @@ _WAITING = (
 
 
 def waiting(
-    store: Store, connection_id: int, kinds: Collection[str], *, before: datetime, version: str, limit: int
+    connection: sa.Connection, connection_id: int, *, before: datetime, version: str, limit: int
 ) -> dict[str, list[str]]:
     """Rows last seen to be bad before a moment or by another version of the adapter, oldest first: kind -> keys."""
-    asked = {"of": connection_id, "kinds": list(kinds), "before": before, "version": version, "most": limit}
     found: dict[str, list[str]] = {}
-    with store.read() as connection:
-        for kind, key in connection.execute(_WAITING, asked):
-            found.setdefault(kind, []).append(key)
+    for kind, key in connection.execute(
+        _WAITING, {"of": connection_id, "before": before, "version": version, "most": limit}
+    ):
+        found.setdefault(kind, []).append(key)
     return found
 
 

@@ -78,6 +78,8 @@ class ConnectionRow(Base, table=True):
     cycle: int = Field(default=0, sa_type=BigInt)
     context: str = ""
     """Digest of reference rows, mapping and assembler version under which the records were assembled."""
+    control_total: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The last total that the ledger confirmed, as JSON; None after one that it did not."""
     initial_done: bool = False
     next_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     lease_owner: str | None = None

@@ -314,9 +314,9 @@ class RecordConformance:
         assert groups.totals(shelf.store, shelf.id) == (LARGEST // 4 + 1, -5)
         with shelf.store.write() as connection:
             groups.touch(connection, shelf.id, ["a"])
-        assert groups.count_touched(shelf.store, shelf.id) == 2
+            assert groups.count_touched(connection, shelf.id) == 2
         assert groups.totals(shelf.store, shelf.id) == (LARGEST // 4 + 1, -5), "a mark changes no total"
         with shelf.store.write() as connection:
             groups.touch_all(connection, shelf.id)
-        assert groups.count_touched(shelf.store, shelf.id) == 3
+            assert groups.count_touched(connection, shelf.id) == 3
         assert list(groups.after(shelf.store, shelf.id, "a", 5)) == ["b", "c"]

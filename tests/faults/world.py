@@ -112,7 +112,8 @@ class FaultyWorld(World):
         return {name: state.cursor for name, state in self.states().items()}
 
     def states(self) -> dict[str, feeds.FeedState]:
-        return feeds.states(self.store, self.linked.id)
+        with self.store.read() as connection:
+            return feeds.states(connection, self.linked.id)
 
     def events(self) -> Counter[tuple[str, str]]:
         """Events ever written for records, by type and external id."""

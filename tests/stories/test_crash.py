@@ -215,7 +215,8 @@ def test_killed_in_a_first_load_it_goes_on_at_the_same_page(world: World, load: 
 
             await kill(first)
             gate.open()
-            cut_off = feeds.states(world.store, 1)[load.feed]
+            with world.store.read() as connection:
+                cut_off = feeds.states(connection, 1)[load.feed]
             assert cut_off.rows, "its first page is stored"
             assert cut_off.completed_at is None
             program.let_leases_lapse()

@@ -82,8 +82,10 @@ async def test_a_division_under_restore_is_waited_for() -> None:
 
 async def test_a_wrong_time_zone_is_a_mistake_in_the_configuration() -> None:
     async with exact_world(settings(server_zone="Europe/London"), customers=2, invoices=2) as world:
+        adapter = await world.adapter()
+        clock = next(feed for feed in adapter.feeds("reference", {}) if feed.name == "clock")
         with pytest.raises(ConfigurationError, match="never is in Europe/Amsterdam"):
-            await (await world.adapter()).identify()
+            _ = [page async for page in adapter.read(clock, None, {})]
 
 
 # Signs and balances (sheet 8.4, 16.4, 16.5)

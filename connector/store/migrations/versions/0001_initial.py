@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.Column("sequence", BIG, nullable=False),
         sa.Column("cycle", BIG, nullable=False),
         sa.Column("context", sa.String(), nullable=False),
+        sa.Column("control_total", sa.LargeBinary(), nullable=True),
         sa.Column("initial_done", sa.Boolean(), nullable=False),
         sa.Column("next_due_at", sa.DateTime(), nullable=True),
         sa.Column("lease_owner", sa.String(), nullable=True),
