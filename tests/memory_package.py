@@ -102,6 +102,7 @@ class MemoryAdapter:
     twice: bool = False
     """Whether only absence from two sweeps counts."""
     ledger: Decimal | None = None
+    ledger_asked: int = 0
     stored: Stored | None = None
     looked_up: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     read_from: list[tuple[str, str | None]] = field(default_factory=list)
@@ -179,6 +180,7 @@ class MemoryAdapter:
 
     async def ledger_total(self, references: Mapping[str, Sequence[Fields]]) -> LedgerTotal | None:
         del references
+        self.ledger_asked += 1
         return LedgerTotal(balance=self.books.balance() if self.ledger is None else self.ledger)
 
     async def document(self, handle: str) -> AsyncIterator[bytes]:
