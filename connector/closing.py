@@ -62,7 +62,7 @@ class Closer:
     states: Mapping[str, FeedState]
 
     async def close(self, adapter: Adapter, assembler: Assembler, references: References, tally: Tally) -> Closing:
-        """Ask the ledger for its total, unless it has just confirmed it; write the barrier events in one transaction."""
+        """Ask the ledger for its total, unless it has just confirmed it; then write the barriers in one transaction."""
         control = await asyncio.to_thread(self._confirmed)
         if control is None:
             ledger = await adapter.ledger_total(references)
@@ -150,9 +150,7 @@ class Closer:
         if self.connection.alerted == alerts.NEEDS_PERSON:
             alerts.restore(connection, self.connection, now)
 
-    def _freshness(
-        self, assembler: Assembler, control: ControlTotal, quarantined: int, now: datetime
-    ) -> Freshness:
+    def _freshness(self, assembler: Assembler, control: ControlTotal, quarantined: int, now: datetime) -> Freshness:
         read_on = freshness.today(now, self.connection.time_zone)
         banks = assembler.banks()
         days = self._booked_until(banks)

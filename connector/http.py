@@ -31,7 +31,7 @@ from connector.errors import (
     Stopped,
     Throttled,
 )
-from connector.network import MAX_BODY, WAIT, Deadline, Transient, decoded, http_client, origin_of, path_within
+from connector.network import MAX_BODY, WAIT, Deadline, Transient, decoded, origin_of, path_within, request, transport
 from connector.secrets import Secret, redact
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class Client:
         self._max_body = max_body
         self._headers = headers or {}
         self._refusal = refusal
-        self._http = http_client()
+        self._http = transport()
 
     def within(self, *prefixes: str) -> Self:
         """The same client, kept to paths that begin with one of the prefixes, such as `/api/v1/{division}/`."""
@@ -261,14 +261,14 @@ class Client:
         while True:
             self._circuit.check(endpoint, deadline.where)
             await self._budget.acquire()
-            request = self._http.build_request("GET", url, headers=headers)
+            asked = request("GET", url, headers=headers)
             for name, secret in self._headers.items():
-                request.headers[name] = secret.reveal()
+                asked.headers[name] = secret.reveal()
             token = None
             if self._authorize is not None:
                 token = await self._authorize(refused)
-                request.headers["Authorization"] = f"Bearer {token.reveal()}"
-            answer = await deadline.run(self._http.send(request, stream=True))
+                asked.headers["Authorization"] = f"Bearer {token.reveal()}"
+            answer = await deadline.run(self._http.handle_async_request(asked))
             try:
                 until = await self._budget.told(answer.status_code, answer.headers)
                 if answer.status_code in {400, 401, 403, 404}:

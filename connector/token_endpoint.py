@@ -19,7 +19,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from connector.adapter import OAuth
 from connector.clock import Clock
 from connector.errors import ConfigurationError, ConnectorError, SourceDown
-from connector.network import WAIT, Deadline, TooLarge, decoded, http_client
+from connector.network import WAIT, Deadline, TooLarge, decoded, request, transport
 from connector.secrets import Secret, redact
 from connector.store.tokens import Grant
 
@@ -102,8 +102,7 @@ class TokenEndpoint:
         deadline = Deadline(self._deadline_s, self._where)
         sent_at = self._clock.now()
         try:
-            async with http_client(read_s=self._deadline_s) as client:
-                answer, body = await deadline.run(self._ask(client, content))
+            answer, body = await deadline.run(self._ask(content))
         except TooLarge as error:
             return Unknown(error)
         except SourceDown as error:
@@ -112,10 +111,17 @@ class TokenEndpoint:
             return NotSpent(failure) if isinstance(error.__cause__, _NOT_SENT) else Unknown(failure)
         return self._judge(answer, _object(body), sent, sent_at)
 
-    async def _ask(self, client: httpx.AsyncClient, content: str) -> tuple[httpx.Response, bytes]:
+    async def _ask(self, content: str) -> tuple[httpx.Response, bytes]:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        async with client.stream("POST", self._app.oauth.token_url, content=content, headers=headers) as answer:
-            return answer, b"".join([piece async for piece in decoded(answer, _MAX_ANSWER, self._where)])
+        form = request(
+            "POST", self._app.oauth.token_url, headers=headers, content=content.encode(), read_s=self._deadline_s
+        )
+        async with transport() as way:
+            answer = await way.handle_async_request(form)
+            try:
+                return answer, b"".join([piece async for piece in decoded(answer, _MAX_ANSWER, self._where)])
+            finally:
+                await answer.aclose()
 
     def _judge(self, answer: httpx.Response, body: Mapping[str, Any], sent: Secret | None, sent_at: datetime) -> Answer:
         status = answer.status_code

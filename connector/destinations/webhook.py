@@ -15,7 +15,7 @@ from connector import signature
 from connector.clock import Clock
 from connector.destinations import Kind, Outcome, Result, Sendable, Verdict, targets
 from connector.errors import ConfigurationError
-from connector.network import describe
+from connector.network import describe, request
 from connector.secrets import Secret, redact
 
 DEADLINE_S: Final = 30.0
@@ -55,14 +55,8 @@ class Webhook:
         self._keys = _keys(secrets)
         self._clock = clock
         self._deadline = deadline
-        self._http = httpx.AsyncClient(
-            transport=targets.CheckedTransport(
-                allow_private=allow_private, tls=tls or httpx.create_ssl_context(trust_env=False), resolve=resolve
-            ),
-            timeout=httpx.Timeout(deadline, connect=10.0),
-            follow_redirects=False,
-            trust_env=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "connector"},
+        self._http = targets.CheckedTransport(
+            allow_private=allow_private, tls=tls or httpx.create_ssl_context(trust_env=False), resolve=resolve
         )
 
     async def close(self) -> None:
@@ -72,12 +66,11 @@ class Webhook:
         body = b"[" + b",".join(event.body for event in batch) + b"]"
         delivery_id = f"dlv_{sha256(body).hexdigest()[:32]}"
         signed = signature.headers(self._keys, delivery_id, self._clock.now(), body)
-        request = self._http.build_request(
-            "POST", self.url, content=body, headers={"Content-Type": "application/cloudevents-batch+json", **signed}
-        )
+        headers = {"Content-Type": "application/cloudevents-batch+json", "Accept-Encoding": "identity", **signed}
+        post = request("POST", self.url, headers=headers, content=body, read_s=self._deadline)
         try:
             async with asyncio.timeout(self._deadline):
-                response = await self._http.send(request, stream=True)
+                response = await self._http.handle_async_request(post)
                 try:
                     answer = await _read(response)
                 finally:

@@ -21,7 +21,7 @@ import httpx
 from connector.adapter import packages
 from connector.clock import Clock
 from connector.errors import NeedsReconnect, Throttled, Unavailable
-from connector.network import http_client
+from connector.network import transport
 from connector.oauth import TokenManager
 from connector.secrets import Secret
 from connector.store.engine import open_store
@@ -30,7 +30,7 @@ from tests import tokens
 from tests.clocks import ManualClock
 from tests.nursery import arm
 
-http_client()  # reads the machine's certificates: once, where processes are forked from, and not in each of them
+transport()  # reads the machine's certificates: once, where processes are forked from, and not in each of them
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["__main__", "tests.faults.fleet", "adapters.exactonline.adapter"])
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
