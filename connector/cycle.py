@@ -128,10 +128,12 @@ class Cycle:
                 fix="correct `administration` in the configuration, or sign in to the right books",
             )
         await asyncio.to_thread(self._begin, lease, identity)
+        reader = self._reader(lease)
         for stage in self.package.stages:
-            reader = self._reader(lease)
             await self._read_stage(stage, reader, report)
             await self._assemble(lease, report, marked=bool(reader.touched))
+            reader.touched.clear()
+        await reader.settle()
         references = await self._references()
         report.closing = await self._closer(lease, report).close(
             self.adapter, self._assembler(references), references, report.tally
@@ -178,7 +180,6 @@ class Cycle:
                 report.error = report.error or error
             if feed.kind == "sweep":
                 opened.add(feed.fills)
-        await reader.settle()
         await _ask("quarantine.retry_failed", reader.retry({feed.fills for feed in listed}, references))
         if opened:
             anchor = self.package.anchor
@@ -218,13 +219,16 @@ class Cycle:
     def _begin(self, lease: Lease, identity: Identity) -> None:
         """Note whose books these are and learn where the last cycle has left them."""
         now, mine = self.clock.now(), lease.connection_id
-        with self.store.write() as connection:
-            connections.fence(connection, lease, now=now, ttl=LEASE_TTL)
-            connections.identified(
-                connection, mine, title=identity.name, currency=identity.currency, time_zone=identity.time_zone
-            )
-            if self.full:
-                feeds.restart_all(connection, mine)
+        said = {"title": identity.name, "currency": identity.currency, "time_zone": identity.time_zone}
+        with self.store.read() as connection:
+            known = connections.get(connection, mine)
+        if self.full or any(getattr(known, name) != value for name, value in said.items()):
+            with self.store.write() as connection:
+                connections.fence(connection, lease, now=now, ttl=LEASE_TTL)
+                connections.identified(connection, mine, **said)
+                if self.full:
+                    feeds.restart_all(connection, mine)
+        with self.store.read() as connection:
             self.connection = connections.get(connection, mine)
             self._states = feeds.states(connection, mine)
             self._waiting = quarantine.waiting(

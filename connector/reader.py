@@ -47,7 +47,7 @@ class FeedReport:
 
 @dataclass(kw_only=True)
 class Reader:
-    """Reads the feeds of one stage of one connection."""
+    """Reads the feeds of one connection in one cycle."""
 
     store: Store
     vault: Vault
@@ -66,10 +66,13 @@ class Reader:
     on_page: Callable[[FeedReport], None] = lambda _: None
     _read: list[FeedState] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
-    """Groups that the pages of this stage have marked so far."""
+    """Groups that are marked since the last assembly."""
 
     async def read(self, feed: Feed, references: References) -> FeedReport:
-        """Read a feed to its end; the cursor of each page is stored with its rows."""
+        """Read a feed to its end; the cursor of each page is stored with its rows.
+
+        A first page that only moves the cursor is all that most feeds bring; it waits for `settle`.
+        """
         report = FeedReport(name=feed.name)
         state, renumbered = start(feed, self.states.get(feed.name), self.connection.cycle)
         if renumbered:
@@ -82,7 +85,7 @@ class Reader:
             state = msgspec.structs.replace(
                 state, cursor=page.cursor, rows=state.rows + len(page.rows), attempted_at=self.clock.now()
             )
-            if moved or page.rows or page.removals or page.bad:
+            if page.rows or page.removals or page.bad or (moved and report.pages):
                 await asyncio.to_thread(self._commit, page, state)
             failpoint("page.after_commit")
             report.pages += 1

@@ -124,7 +124,7 @@ class ExactOnline:
         scope = division.scope(references)
         if stage == "reference":
             return (
-                Feed(name="division", kind="sweep", fills="division"),
+                Feed(name="division", kind="changes", fills="division"),
                 Feed(name="clock", kind="sweep", fills="clock", every=DAILY),
                 Feed(name="journals", kind="sweep", fills="journal", every=DAILY),
                 Feed(name="conditions", kind="sweep", fills="condition", every=DAILY),
@@ -165,7 +165,7 @@ class ExactOnline:
             return self._open_items(references, chart)
         if feed.name == "deleted":
             return self._deletions(load(cursor, Counted))
-        return self._clock_page() if feed.name == "clock" else self._division_row(chart)
+        return self._clock_page() if feed.name == "clock" else self._division_row(cursor, chart)
 
     async def look_up(self, kind: str, keys: Sequence[str], references: References) -> Sequence[Row | BadRow]:
         found = KINDS["line" if kind in {"bank", "suspense"} else kind]
@@ -262,9 +262,11 @@ class ExactOnline:
             division.check_clock(me.items[0], self._options.time_zone)
         yield Page(cursor=None)
 
-    async def _division_row(self, chart: Chart) -> AsyncIterator[Page]:
+    async def _division_row(self, cursor: str | None, chart: Chart) -> AsyncIterator[Page]:
+        """What `identify` has found; the position in this feed is what was last said."""
         decoded = Decoder(KINDS["division"], chart).page([self._item or await self._division_item()])
-        yield Page(cursor=None, rows=decoded.rows, bad=decoded.bad)
+        said = msgspec.json.encode([row.fields for row in decoded.rows]).decode()
+        yield Page(cursor=said, rows=decoded.rows if said != cursor else [], bad=decoded.bad)
 
     async def _division_item(self) -> dict[str, Any]:
         """Never the division that `Me` calls current: that one follows the user's browser (sheet 2.5)."""

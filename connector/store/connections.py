@@ -157,26 +157,33 @@ def keeper(connection: sa.Connection, mine: Linked) -> str | None:
     return connection.execute(others.limit(1)).scalar()
 
 
+_UNTIL = TABLE.c.lease_until.type
+_CLAIM = (
+    sa.update(TABLE)
+    .where(
+        TABLE.c.id == sa.bindparam("wanted"),
+        sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < sa.bindparam("now", type_=_UNTIL)),
+    )
+    .values(
+        lease_epoch=TABLE.c.lease_epoch + 1,
+        lease_owner=sa.bindparam("by"),
+        lease_until=sa.bindparam("until", type_=_UNTIL),
+        cycle=TABLE.c.cycle + 1,
+        last_started_at=sa.bindparam("now", type_=_UNTIL),
+    )
+    .returning(TABLE.c.lease_epoch)
+)
+
+
 def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: timedelta) -> Lease:
     """Take the lease and begin a cycle.
 
     Raises:
         Busy: another process holds it.
     """
-    statement = (
-        sa.update(TABLE)
-        .where(TABLE.c.id == connection_id, sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now))
-        .values(
-            lease_epoch=TABLE.c.lease_epoch + 1,
-            lease_owner=owner,
-            lease_until=now + ttl,
-            cycle=TABLE.c.cycle + 1,
-            last_started_at=now,
-        )
-        .returning(TABLE.c.lease_epoch)
-    )
+    asked = {"wanted": connection_id, "by": owner, "now": now, "until": now + ttl}
     with store.write() as connection:
-        epoch = connection.execute(statement).scalar()
+        epoch = connection.execute(_CLAIM, asked).scalar()
     if epoch is None:
         raise Busy(
             "another process is syncing this administration",
@@ -189,9 +196,9 @@ def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: t
 _FENCE = (
     sa.update(TABLE)
     .where(TABLE.c.id == sa.bindparam("leased"), TABLE.c.lease_epoch == sa.bindparam("epoch"))
-    .values(lease_until=sa.bindparam("until", type_=TABLE.c.lease_until.type))
+    .values(lease_until=sa.bindparam("until", type_=_UNTIL))
 )
-"""Built once, because every transaction begins with it."""
+"""Built once, as the others that each cycle needs; every transaction begins with this one."""
 
 
 def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timedelta) -> None:
@@ -243,34 +250,34 @@ def alert(connection: sa.Connection, connection_id: int, *, was: int, now: int) 
     return connection.execute(statement).scalar()
 
 
+_HELD = (TABLE.c.id == sa.bindparam("leased")) & (TABLE.c.lease_epoch == sa.bindparam("epoch"))
+_RELEASED = {"lease_owner": sa.null(), "lease_until": sa.null(), "next_due_at": sa.bindparam("due_at", type_=_UNTIL)}
+_ENDED = _RELEASED | {"outcome": sa.bindparam("how"), "reason": sa.bindparam("why")}
+_SUCCEEDED = (
+    sa.update(TABLE)
+    .where(_HELD)
+    .values(**_ENDED, failures=sa.literal_column("0"), last_success_at=sa.bindparam("now", type_=_UNTIL))
+)
+_FAILED = sa.update(TABLE).where(_HELD).values(**_ENDED, failures=TABLE.c.failures + 1)
+_RELEASE = sa.update(TABLE).where(_HELD).values(**_RELEASED)
+
+
 def finish(
     store: Store, lease: Lease, *, now: datetime, next_due_at: datetime, outcome: str, reason: str, succeeded: bool
 ) -> None:
     """Release the lease and say when the next cycle is due; does nothing when the lease was lost."""
-    values: dict[str, object] = {
-        "lease_owner": None,
-        "lease_until": None,
-        "next_due_at": next_due_at,
-        "outcome": outcome,
-        "reason": reason,
-    }
-    values |= {"failures": 0, "last_success_at": now} if succeeded else {"failures": TABLE.c.failures + 1}
+    ended = {"leased": lease.connection_id, "epoch": lease.epoch, "due_at": next_due_at, "how": outcome, "why": reason}
     with store.write() as connection:
-        connection.execute(
-            sa.update(TABLE)
-            .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
-            .values(**values)
-        )
+        if succeeded:
+            connection.execute(_SUCCEEDED, {**ended, "now": now})
+        else:
+            connection.execute(_FAILED, ended)
 
 
 def release(store: Store, lease: Lease, *, due_at: datetime) -> None:
     """Give the lease back without an outcome; does nothing when it was lost."""
     with store.write() as connection:
-        connection.execute(
-            sa.update(TABLE)
-            .where(TABLE.c.id == lease.connection_id, TABLE.c.lease_epoch == lease.epoch)
-            .values(lease_owner=None, lease_until=None, next_due_at=due_at)
-        )
+        connection.execute(_RELEASE, {"leased": lease.connection_id, "epoch": lease.epoch, "due_at": due_at})
 
 
 def postpone(store: Store, name: str, *, until: datetime, outcome: str, reason: str) -> None:

@@ -134,14 +134,17 @@ def fence(connection: sa.Connection, lease: Lease, *, now: datetime, ttl: timede
         raise LostLease("another process took over this destination", where=f"destination {lease.destination}")
 
 
+_RELEASE = (
+    sa.update(TABLE)
+    .where(TABLE.c.name == sa.bindparam("leased"), TABLE.c.lease_epoch == sa.bindparam("epoch"))
+    .values(lease_owner=sa.null(), lease_until=sa.null())
+)
+
+
 def release(store: Store, lease: Lease) -> None:
     """Let others deliver; does nothing when the lease was lost."""
     with store.write() as connection:
-        connection.execute(
-            sa.update(TABLE)
-            .where(TABLE.c.name == lease.destination, TABLE.c.lease_epoch == lease.epoch)
-            .values(lease_owner=None, lease_until=None)
-        )
+        connection.execute(_RELEASE, {"leased": lease.destination, "epoch": lease.epoch})
 
 
 def fared(connection: sa.Connection, name: str, before: Health, after: Health) -> None:
