@@ -35,7 +35,7 @@ REFRESH = ("token.before_intent", "token.after_intent", "token.after_commit")
 """A process refreshes once an hour at most: the second dies at its own first hit."""
 BOOKED = ("pay", "pay_partly", "delete_entry", "delete_entry", "invoice", "rename_customer")
 LINES = "/sync/Financial/TransactionLines"
-NTH_PAGE, NTH_COMMIT = 6, 7
+NTH_PAGE, NTH_COMMIT = 7, 7
 """The page of ledger lines among all pages and among all commits: one commit holds customers that were looked up."""
 
 

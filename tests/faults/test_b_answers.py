@@ -244,6 +244,7 @@ def test_b11_a_403_on_one_endpoint_pauses_one_feed(read: FaultyWorld, path: str)
 @pytest.mark.parametrize(("match", "outcome"), [("system/Divisions", "stopped"), ("ReportingBalance", "stopped")])
 def test_b12_a_poisonous_request_never_blocks_the_key(read: FaultyWorld, match: str, outcome: str) -> None:
     """A person in despair tries again and again; the package blocks the key at ten errors within an hour."""
+    read.clock.advance(HOUR)
     read.simulator.faults.add(match, "status", status=400, times=None, text="Bad Request - Error in query syntax.")
     for _ in range(8):
         report = read.cycle()
