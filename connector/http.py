@@ -42,6 +42,7 @@ DOCUMENT_DEADLINE_S: Final = 120.0
 _TRIES: Final = 3
 _REASON_LENGTH: Final = 200
 _LOGIN: Final = re.compile(r"log-?in|log-?on|sign-?in|oauth|authori[sz]e|/auth\b", re.IGNORECASE)
+_CHARSET: Final = re.compile(r"charset=\"?([\w.:-]+)", re.IGNORECASE)
 _UNSTORABLE: Final = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w|u0000)|.)", re.DOTALL)
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -133,11 +134,15 @@ class Response:
     @property
     def text(self) -> str:
         """The body in its declared charset (UTF-8 when none is declared), without a byte order mark."""
-        charset = re.search(r"charset=\"?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
         try:
-            return self.body.decode(codecs.lookup(charset[1] if charset else "utf-8").name).removeprefix("\ufeff")
+            return self.body.decode(codecs.lookup(self._charset).name).removeprefix("\ufeff")
         except (LookupError, UnicodeDecodeError) as error:
             raise SourceDown(f"the answer is not readable text: {error}", where=self.where, fix=WAIT) from error
+
+    @property
+    def _charset(self) -> str:
+        declared = _CHARSET.search(self.headers.get("content-type", ""))
+        return declared[1].lower() if declared else "utf-8"
 
     def json(self) -> Any:
         """Exact: every number that is not an integer is a Decimal; NaN and Infinity are refused.
@@ -145,12 +150,12 @@ class Response:
         A lone surrogate (an emoji cut in half by the package) and U+0000 become U+FFFD: UTF-8 cannot hold the one, nor
         PostgreSQL the other.
         """
-        text = self.text
+        harmless = b"\\" not in self.body or b"\\u0000" not in self.body  # one byte is found ten times as fast as six
         try:
-            if "\\u0000" not in text:
-                with contextlib.suppress(msgspec.DecodeError):
-                    return _DECODER.decode(text)
-            return _DECODER.decode(_UNSTORABLE.sub(lambda m: "\\ufffd" if m[1] else m[0], text))
+            if harmless and self._charset == "utf-8":
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    return _DECODER.decode(self.body)
+            return _DECODER.decode(_UNSTORABLE.sub(lambda m: "\\ufffd" if m[1] else m[0], self.text))
         except (msgspec.MsgspecError, ArithmeticError, RecursionError) as error:
             raise SourceDown(f"the answer is not usable JSON: {error}", where=self.where, fix=WAIT) from error
 
