@@ -30,7 +30,7 @@ def expect(kind: type[T], value: Any, name: str) -> T:
 
 def text(value: Any) -> str | None:
     """Trimmed, and storable everywhere: PostgreSQL holds no U+0000, UTF-8 no half of a surrogate pair."""
-    found = expect(str, value, "text")
+    found = value if type(value) is str else expect(str, value, "text")
     if not found.isascii():
         found = found.encode("utf-8", "replace").decode("utf-8")
     if "\x00" in found:

@@ -10,7 +10,7 @@ import msgspec
 from adapters.exactonline import division, wire
 from adapters.exactonline.assemble import ExactAssembler
 from adapters.exactonline.balance import control_balance, sign_by, sign_of, vote
-from adapters.exactonline.cursors import OLDEST, Counted, Timed, dump, load, newest
+from adapters.exactonline.cursors import OLDEST, Counted, Timed, dump, load, newest, newest_version
 from adapters.exactonline.kinds import KINDS, SOURCES, Kind
 from adapters.exactonline.rows import Chart, Decoder, reference
 from connector.adapter import (
@@ -191,8 +191,8 @@ class ExactOnline:
         decoder = Decoder(kind, chart, removing=not at.whole)
         async for items, following in self._since(kind.sync, kind.select_sync(), at):
             division.check_rows(items, self._division, self._url(kind.sync))
-            at = at.after(items, following)
             decoded = decoder.page(items)
+            at = at.after(decoded.newest, following)
             yield Page(cursor=dump(at), rows=decoded.rows, removals=decoded.removals, bad=decoded.bad)
 
     async def _calibrating(self, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
@@ -242,7 +242,7 @@ class ExactOnline:
         began = self._clock.now()
         missed = at.may_have_missed(began)
         async for items, following in self._since("sync/Deleted", "Timestamp,EntityKey,EntityType", at):
-            at = at.after(items, following, began)
+            at = at.after(newest_version(items), following, began)
             removals = [
                 Removal(
                     kind=kind,

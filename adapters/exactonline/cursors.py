@@ -32,8 +32,9 @@ class Counted(msgspec.Struct, frozen=True, omit_defaults=True):
     read_at: datetime | None = None
     """Deletions only: when the last read that came to its end had begun."""
 
-    def after(self, items: Iterable[dict[str, Any]], following: str | None, began: datetime | None = None) -> "Counted":
-        seen = max([self.seen, *_readable(whole, (item.get("Timestamp") for item in items))])
+    def after(self, newest: int, following: str | None, began: datetime | None = None) -> "Counted":
+        """The position after a page, given the newest version on it."""
+        seen = max(self.seen, newest)
         if following is not None:
             return Counted(since=self.since, seen=seen, next=following, whole=self.whole, read_at=self.read_at)
         return Counted(since=seen, seen=seen, whole=False, read_at=began)
@@ -59,6 +60,11 @@ class Timed(msgspec.Struct, frozen=True, omit_defaults=True):
         if seen == OLDEST:
             return cls()
         return cls(since=(datetime.fromisoformat(seen) - OVERLAP).isoformat(timespec="seconds"), seen=seen)
+
+
+def newest_version(items: Iterable[dict[str, Any]]) -> int:
+    """The highest row version among the items; 0 where none can be read."""
+    return max(_readable(whole, (item.get("Timestamp") for item in items)), default=0)
 
 
 def newest(items: Iterable[dict[str, Any]], known: str = OLDEST) -> str:

@@ -60,6 +60,8 @@ class Decoded(NamedTuple):
     rows: list[Row]
     removals: list[Removal]
     bad: list[BadRow]
+    newest: int
+    """The highest version among all items, also those of no interest; 0 where none has one."""
 
 
 class Decoder:
@@ -80,23 +82,27 @@ class Decoder:
         rows: dict[tuple[str, str], Row] = {}
         removals: list[Removal] = []
         bad: list[BadRow] = []
+        newest = 0
         for item in items:
             try:
                 version = None if (stamp := item.get("Timestamp")) is None else wire.whole(stamp)
+                if version is not None and version > newest:
+                    newest = version
                 row = self._make(self._kind, item, version, self._chart)
             except ValueError as error:
                 key = str(essential(item, self._kind.key, self._kind.fields[self._kind.key]))
                 bad.append(BadRow(kind=self._kind.name, key=key, reason=str(error), payload=item, group=_owner(item)))
                 continue
             if row is not None:
-                before = rows.get((row.kind, row.key))
-                if before is not None and before.version == version and before != row:
-                    bad.append(BadRow(kind=self._kind.name, key=row.key, reason=_CONTRADICTION, payload=item))
-                if before is None or (before.version or 0) <= (version or 0):
-                    rows[row.kind, row.key] = row
+                before = rows.setdefault((row.kind, row.key), row)
+                if before is not row:
+                    if before.version == version and before != row:
+                        bad.append(BadRow(kind=self._kind.name, key=row.key, reason=_CONTRADICTION, payload=item))
+                    if (before.version or 0) <= (version or 0):
+                        rows[row.kind, row.key] = row
             if self._removing:
                 removals += self._others(item, row, version)
-        return Decoded(list(rows.values()), removals, bad)
+        return Decoded(list(rows.values()), removals, bad, newest)
 
     def _others(self, item: dict[str, Any], row: Row | None, version: int | None) -> Iterable[Removal]:
         kinds = LINE_KINDS if self._kind.name == "line" else (self._kind.name,)

@@ -27,11 +27,10 @@ def amount(value: Any) -> str:
     """Double noise beyond a millionth is dropped; an amount that is really finer than a cent keeps its digits."""
     if type(value) is Decimal:  # most amounts have one or two digits after the point and need no arithmetic
         plain = str(value)
-        match plain[-3:].find("."):
-            case 0 if value or plain == "0.00":
-                return plain
-            case 1 if value:
-                return f"{plain}0"
+        if plain[-3:-2] == "." and (value or plain == "0.00"):
+            return plain
+        if plain[-2:-1] == "." and value:
+            return f"{plain}0"
     elif type(value) is int and -_LIMIT < value < _LIMIT:
         return f"{value}.00"
     exact = decimal(value)
@@ -44,6 +43,8 @@ def amount(value: Any) -> str:
 
 def number(value: Any) -> str:
     """Rates and percentages: the digits as they came."""
+    if type(value) is int:
+        return str(value)
     found = decimal(value)
     if not found.is_finite():
         raise ValueError(f"{value!r} is not a number")
