@@ -61,14 +61,16 @@ def assembled(connection: sa.Connection, connection_id: int, totals: Mapping[str
     )
 
 
+_TOTALS = sa.select(
+    sa.func.coalesce(sa.func.sum(TABLE.c.base_open), 0), sa.func.coalesce(sa.func.sum(TABLE.c.left_out), 0)
+).where(TABLE.c.connection_id == sa.bindparam("of"))
+
+
 def totals(store: Store, connection_id: int) -> tuple[int, int]:
     """(open, left out) over all groups, in minor units of the base currency."""
-    statement = sa.select(
-        sa.func.coalesce(sa.func.sum(TABLE.c.base_open), 0), sa.func.coalesce(sa.func.sum(TABLE.c.left_out), 0)
-    ).where(TABLE.c.connection_id == connection_id)
     with store.read() as connection:
-        row = connection.execute(statement).one()
-    return int(row[0]), int(row[1])
+        open_, left_out = connection.execute(_TOTALS, {"of": connection_id}).one()
+    return int(open_), int(left_out)
 
 
 def after(store: Store, connection_id: int, key: str, limit: int) -> Sequence[str]:

@@ -115,17 +115,20 @@ def cured_groups(connection: sa.Connection, connection_id: int, groups: Sequence
         )
 
 
+_COUNT = sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.connection_id == sa.bindparam("of"))
+_NEWEST = (
+    sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.reason)
+    .where(TABLE.c.connection_id == sa.bindparam("of"))
+    .order_by(TABLE.c.last_seen_at.desc(), TABLE.c.kind, TABLE.c.key)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 def newest(store: Store, connection_id: int, limit: int) -> Quarantined:
     """How many items are in quarantine, and the newest of them."""
-    of_connection = TABLE.c.connection_id == connection_id
     with store.read() as connection:
-        count = connection.execute(sa.select(sa.func.count()).select_from(TABLE).where(of_connection)).scalar_one()
-        rows = connection.execute(
-            sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.reason)
-            .where(of_connection)
-            .order_by(TABLE.c.last_seen_at.desc(), TABLE.c.kind, TABLE.c.key)
-            .limit(limit)
-        ).all()
+        count = connection.execute(_COUNT, {"of": connection_id}).scalar_one()
+        rows = connection.execute(_NEWEST, {"of": connection_id, "most": limit}).all() if count else ()
     return Quarantined(
         count=count, items=tuple(QuarantinedItem(kind=kind, key=key, reason=reason) for kind, key, reason in rows)
     )

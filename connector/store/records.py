@@ -125,20 +125,22 @@ def figures(store: Store, connection_id: int) -> Figures:
         )
 
 
+_PAYMENT = TABLES["payment"].c
+_UNALLOCATED = sa.select(
+    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(_PAYMENT.base_unallocated_minor), 0),
+    sa.func.min(_PAYMENT.booking_date),
+).where(
+    _PAYMENT.connection_id == sa.bindparam("of"),
+    ~_PAYMENT.removed,
+    _PAYMENT.base_unallocated_minor > sa.literal_column("0"),
+)
+
+
 def unallocated(store: Store, connection_id: int, currency: str) -> Receipts:
     """Money on customers' accounts that no invoice has taken yet, in base currency."""
-    table = TABLES["payment"]
-    statement = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(table.c.base_unallocated_minor), 0),
-        sa.func.min(table.c.booking_date),
-    ).where(
-        table.c.connection_id == connection_id,
-        ~table.c.removed,
-        table.c.base_unallocated_minor > sa.literal_column("0"),
-    )
     with store.read() as connection:
-        count, total, oldest = connection.execute(statement).one()
+        count, total, oldest = connection.execute(_UNALLOCATED, {"of": connection_id}).one()
     return Receipts(count=count, amount=from_minor(int(total), currency), oldest=oldest)
 
 

@@ -170,14 +170,13 @@ def references(store: Store, connection_id: int) -> dict[str, list[Fields]]:
         return of_groups(connection, connection_id, [REFERENCE_GROUP])[REFERENCE_GROUP]
 
 
+_OF_KIND = sa.select(TABLE.c.data).where(_MINE, TABLE.c.kind == sa.bindparam("of_kind")).order_by(TABLE.c.key)
+
+
 def of_kind(store: Store, connection_id: int, kind: str) -> list[Fields]:
-    statement = (
-        sa.select(TABLE.c.data)
-        .where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind)
-        .order_by(TABLE.c.key)
-    )
     with store.read() as connection:
-        return [_decode(data) for data in connection.execute(statement).scalars()]
+        found = connection.execute(_OF_KIND, {"of": connection_id, "of_kind": kind}).scalars()
+        return [_decode(data) for data in found]
 
 
 def of_keys(store: Store, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Fields]:
@@ -209,16 +208,19 @@ def open_groups(store: Store, connection_id: int, kind: str) -> list[str]:
         return sorted({group for group in connection.execute(statement).scalars() if group})
 
 
+_NEWEST_DAY = sa.select(sa.func.max(TABLE.c.day)).where(
+    _MINE,
+    TABLE.c.kind == sa.bindparam("of_kind"),
+    TABLE.c.group_key == sa.bindparam("group"),
+    TABLE.c.day.is_not(None),
+)
+
+
 def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str]) -> dict[str, date]:
     """The newest day of each of some groups, such as the last booking of each bank journal."""
-    newest = sa.select(sa.func.max(TABLE.c.day)).where(
-        TABLE.c.connection_id == connection_id,
-        TABLE.c.kind == kind,
-        TABLE.c.group_key == sa.bindparam("group"),
-        TABLE.c.day.is_not(None),
-    )
+    asked = {"of": connection_id, "of_kind": kind}
     with store.read() as connection:
-        days = {group: connection.execute(newest, {"group": group}).scalar() for group in among}
+        days = {group: connection.execute(_NEWEST_DAY, {**asked, "group": group}).scalar() for group in among}
     return {group: day for group, day in days.items() if day is not None}
 
 
