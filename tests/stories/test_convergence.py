@@ -1,14 +1,16 @@
 """Whatever happens, once it is over the mirror equals the books.
 
 A state machine lets bookkeeping happen, lets the package and the backend misbehave, kills the process in the middle
-of its work and moves the clock. After each step the receiver's history must be in order, and nothing may be mirrored
-that the books never said; at the end, with all faults over, a few cycles must bring mirror and books together.
+of its work, lets a second one work beside it, moves the clock and sets it wrong. After each step the receiver's history
+must be in order, and nothing may be mirrored that the books never said; at the end, with all faults over, a few cycles
+must bring mirror and books together.
 """
 
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -21,18 +23,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.strategies import SearchStrategy
 
 from adapters.simulation import BookkeepingError
-from connector.clock import Clock
 from connector.mirror import MONEY
 from connector.receiver import Fault
-from tests.clocks import ManualClock
+from tests.clocks import ManualClock, WrongClock
 from tests.stories.order import broken
 from tests.stories.packages import PACKAGES, Simulated
-from tests.stories.world import DAY, HOUR, MINUTE, Town, World
+from tests.stories.world import DAY, HOUR, MINUTE, Encounter, Town, World
 
 T = TypeVar("T")
 
 EXAMPLES, STEPS = 2, 14
 """In the quick profile; a nightly run makes its own number of examples, and longer ones."""
+
+STARTS = [
+    datetime(2026, 11, 20, 9, 0, tzinfo=UTC),
+    datetime(2026, 10, 24, 22, 30, tzinfo=UTC),  # both days around have other hours than 24, in the zone of the books
+    datetime(2027, 3, 27, 22, 30, tzinfo=UTC),
+    datetime(2026, 12, 31, 22, 58, tzinfo=UTC),
+]
+RECOVERY_S = 30 * MINUTE
+"""How long after a clock was set the program goes on as if nothing had been, as docs/operations.md says."""
 
 SPOILING = ("html", "truncate", "empty", "invalid_utf8", "drop", "reset", "redirect", "repeat_rows", "reverse_rows")
 STATUSES = (400, 401, 403, 404, 408, 429, 500, 502, 503)
@@ -142,6 +152,11 @@ def misbehaviour(manners: Manners) -> SearchStrategy[dict[str, Any]]:
 
 
 times = st.integers(1, 3)
+tasks = st.sampled_from((("cycle",), ("deliver",), ("cycle", "deliver"), ("deliver", "cycle", "deliver")))
+pauses = st.sampled_from((0, MINUTE, 3 * MINUTE, 12 * MINUTE))
+"""Without a lease lost, with one, and with the access token expired as well."""
+encounters = st.builds(Encounter, first=tasks, second=tasks, at=st.integers(1, 20), pause_s=pauses, held=st.booleans())
+wrong_by = st.sampled_from((-26 * HOUR, -2 * HOUR, -10 * MINUTE, 10 * MINUTE, 2 * HOUR, 26 * HOUR))
 place = st.sampled_from(("before", "inside", "after"))
 act = st.runner().flatmap(lambda machine: st.sampled_from(machine.world.simulator.bookkeeper.names))
 package_fault = of_package(misbehaviour)
@@ -157,17 +172,20 @@ backend_fault = st.one_of(
 class Convergence(RuleBasedStateMachine):
     """One connection through good and bad days."""
 
-    def __init__(self, manners: Manners, open_world: Callable[[int, Clock, dict[str, Any]], World]) -> None:
+    def __init__(self, manners: Manners, open_world: Callable[..., World]) -> None:
         super().__init__()
         self.manners = manners
-        self.clock = ManualClock()
         self.open_world = open_world
         self.said: dict[str, set[tuple[Decimal, Decimal]]] = defaultdict(set)
         """Total and open amount of each item as the books ever had them."""
 
-    @initialize(seed=st.integers(0, 1_000), switches=of_package(lambda manners: manners.switches))
-    def link(self, seed: int, switches: dict[str, Any]) -> None:
-        self.world = self.open_world(seed, self.clock, switches)
+    @initialize(
+        seed=st.integers(0, 1_000), start=st.sampled_from(STARTS), switches=of_package(lambda manners: manners.switches)
+    )
+    def link(self, seed: int, start: datetime, switches: dict[str, Any]) -> None:
+        self.clock = ManualClock(start)
+        self.wall = WrongClock(self.clock)
+        self.world = self.open_world(seed=seed, clock=self.clock, wall=self.wall, switches=switches)
         self.listen()
 
     @rule(names=st.lists(act, min_size=1, max_size=6))
@@ -201,6 +219,32 @@ class Convergence(RuleBasedStateMachine):
     @rule(at=st.integers(1, 9), place=place)
     def die_delivering(self, at: int, place: str) -> None:
         self.world.dying(self.world.deliver, at=at, place=place)
+
+    @rule(names=st.lists(act, max_size=2), encounter=encounters)
+    def two_at_once(self, names: list[str], encounter: Encounter) -> None:
+        for name in names:
+            self.perform(name)
+        self.world.meet(encounter)
+
+    @rule(ahead_s=wrong_by, request=st.integers(1, 14))
+    def clock_is_set_wrong(self, ahead_s: float, request: int) -> None:
+        self.world.town.package.after(request, partial(self.set_clock, ahead_s))
+        self.world.cycle()
+        self.set_clock(ahead_s)
+
+    @rule(ahead_s=wrong_by, name=act, at=st.integers(1, 90), place=place)
+    def clock_was_wrong(self, ahead_s: float, name: str, at: int, place: str) -> None:
+        """Whatever was done and left undone meanwhile, half an hour later nothing is waited for."""
+        self.converge()
+        self.set_clock(ahead_s)
+        self.perform(name)
+        self.world.dying(self.world.cycle, at=at, place=place)
+        self.world.deliver()
+        self.set_clock(0)
+        for _ in range(3):
+            self.clock.advance(RECOVERY_S / 3)
+            report, delivery = self.world.cycle(), self.world.deliver()
+        assert (report.outcome, report.error, delivery.ended) == ("ok", None, "drained")
 
     @rule(fault=package_fault)
     def package_misbehaves(self, fault: dict[str, Any]) -> None:
@@ -244,6 +288,7 @@ class Convergence(RuleBasedStateMachine):
         """All faults are over: a person looks once, and after some cycles everything is equal."""
         world = self.world
         world.town.package.acts.clear()
+        self.set_clock(0)
         world.simulator.faults.clear()
         world.receiver.faults.clear()
         self.clock.advance(2 * DAY)
@@ -263,6 +308,10 @@ class Convergence(RuleBasedStateMachine):
         assert world.differences() == []
         self.history_is_in_order()
         assert world.simulator.violations.keys() <= {"errors_in_budget"}, "rules of the package were broken"
+
+    def set_clock(self, ahead_s: float) -> None:
+        """The program's; the package and the backend have better ones."""
+        self.wall.ahead_s = ahead_s
 
     def perform(self, name: str) -> None:
         self.clock.advance(7)
@@ -291,10 +340,7 @@ def test_the_mirror_converges(town: Town, store_url: str, package: Simulated) ->
     if profile.max_examples == quick.max_examples:
         profile = hypothesis.settings(profile, max_examples=EXAMPLES, stateful_step_count=STEPS)
 
-    def open_world(seed: int, clock: Clock, switches: dict[str, Any]) -> World:
-        return World(town, store_url, seed=seed, clock=clock, package=package, switches=switches)
-
     run_state_machine_as_test(
-        lambda: Convergence(MANNERS[package.name], open_world),  # type: ignore[arg-type]  # typed as a class, but any factory will do
+        lambda: Convergence(MANNERS[package.name], partial(World, town, store_url, package=package)),  # type: ignore[arg-type]  # typed as a class, but any factory will do
         settings=hypothesis.settings(profile, suppress_health_check=list(HealthCheck)),
     )

@@ -18,7 +18,7 @@ from connector.cycle import Progress
 from connector.outcome import CycleReport
 from tests.clocks import ManualClock
 from tests.stories.packages import EXACTONLINE, SNELSTART, Simulated
-from tests.stories.world import DESTINATION, NAME, Town, World
+from tests.stories.world import NAME, Town, World
 
 CUSTOMERS, OPEN_ITEMS = 2_500, 3_000
 ANSWER_S = 0.4
@@ -118,7 +118,7 @@ async def delivered_beside(world: World) -> CycleReport:
     async def deliver() -> None:
         while await news.wait():
             news.clear()
-            await world._deliverer.deliver_once(DESTINATION)
+            await world.program.deliver()
             if not news.is_set():
                 clock.still.set()
 

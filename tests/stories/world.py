@@ -6,8 +6,7 @@ is one connection in it, with a clock that stands still until moved and a proces
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,6 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
-import sqlalchemy as sa
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.simulation import generate
@@ -23,8 +21,7 @@ from connector import config, linking, mirror
 from connector.adapter import packages
 from connector.authorizer import Answer
 from connector.clock import Clock
-from connector.cycle import Progress
-from connector.delivery import Deliverer, DeliveryReport
+from connector.delivery import DeliveryReport
 from connector.master_keys import generate_key_file
 from connector.outcome import CycleReport
 from connector.receiver import Receiver
@@ -37,11 +34,11 @@ from connector.store.tokens import NEEDS_REAUTH
 from tests.clocks import ManualClock
 from tests.servers import serve
 from tests.stories.packages import EXACTONLINE, Simulated, Simulator
+from tests.stories.program import DESTINATION, NAME, Crash, Program, Work
 
 T = TypeVar("T")
+Act = Callable[[], Awaitable[None] | None]
 
-NAME = "acme"
-DESTINATION = "backend"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
@@ -69,60 +66,31 @@ destination = "backend"
 """
 
 
-class Crash(BaseException):
-    """The process is gone: nothing of ours runs any more."""
+@dataclass(frozen=True, kw_only=True)
+class Encounter:
+    """The second process begins when the first has made `at` requests and the clock has gone on.
 
+    Both go on as it happens, or the answer to the first is `held` back until the second has ended: it may then have
+    lost its leases.
+    """
 
-class Mortal(Store):
-    """A database whose process dies at a chosen write transaction and then stays dead."""
-
-    left: int | None = None
-    """Transactions until then; None lives."""
-    place = "before"
-    """before | inside (rolled back) | after (committed)"""
-    dead = False
-
-    def die(self, *, at: int, place: str) -> None:
-        self.left, self.place = at, place
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        self._check()
-        last = self._last()
-        self._end(last and self.place == "before")
-        with super().write() as connection:
-            yield connection
-            self._end(last and self.place == "inside")
-        self._end(last)
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        self._check()
-        with super().read() as connection:
-            yield connection
-
-    def _last(self) -> bool:
-        if self.left is None:
-            return False
-        self.left -= 1
-        return self.left <= 0
-
-    def _end(self, now: bool) -> None:
-        self.dead = self.dead or now
-        self._check()
-
-    def _check(self) -> None:
-        if self.dead:
-            raise Crash
+    first: Sequence[Work]
+    second: Sequence[Work]
+    at: int
+    pause_s: float
+    held: bool
 
 
 class Door:
-    """A socket's application, which can be exchanged; acts happen right before a chosen request is answered."""
+    """A socket's application, which can be exchanged; acts happen right before a chosen request is answered.
+
+    An act that is a coroutine holds the answer back until it has ended.
+    """
 
     def __init__(self) -> None:
         self.app: ASGIApp | None = None
         self.requests = 0
-        self.acts: dict[int, Callable[[], None]] = {}
+        self.acts: dict[int, Act] = {}
         self.failure: Exception | None = None
         """What went wrong in an act."""
 
@@ -131,12 +99,13 @@ class Door:
         self.requests += 1
         if act := self.acts.pop(self.requests, None):
             try:
-                act()
+                if (held := act()) is not None:
+                    await held
             except Exception as error:  # noqa: BLE001 - the server would make an answer of it
                 self.failure = error
         await self.app(scope, receive, send)
 
-    def after(self, requests: int, act: Callable[[], None]) -> None:
+    def after(self, requests: int, act: Act) -> None:
         self.acts[self.requests + requests] = act
 
 
@@ -174,6 +143,8 @@ class World:
     customers: int = 4
     invoices: int = 8
     clock: Clock = field(default_factory=ManualClock)
+    wall: Clock | None = None
+    """The program's own clock, where it is not right."""
     package: Simulated = EXACTONLINE
     calls_a_minute: int = 100_000
     """What is configured; some packages do not say it themselves."""
@@ -206,24 +177,19 @@ class World:
 
     def start(self) -> None:
         """A new process on the same database."""
-        self.runtime = Runtime.open(self.settings, packages(), self.clock)
-        self.store = self.runtime.store = Mortal(self.runtime.store.engine)
-        self._destinations = self.runtime.destinations()
-        self._deliverer = Deliverer(
-            self.store, self._destinations, self.clock, owner=self.runtime.owner, rng=random.Random(self.seed)
-        )
+        self.program = Program(self.settings, self.wall or self.clock, self.seed)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.program.runtime
+
+    @property
+    def store(self) -> Store:
+        return self.program.store
 
     def stop(self) -> None:
         """Whatever state it is in, the process is gone afterwards."""
-
-        async def close() -> None:
-            for destination in self._destinations.values():
-                await destination.close()
-            if not self.store.dead:
-                await self.runtime.close()
-
-        self.town.run(close())
-        self.store.engine.dispose()
+        self.town.run(self.program.close())
 
     def restart(self) -> None:
         self.stop()
@@ -231,31 +197,49 @@ class World:
 
     def dying(self, work: Callable[[], object], *, at: int, place: str) -> bool:
         """Do some work in a process that dies at its n-th write; a new one has started when it did."""
-        self.store.die(at=at, place=place)
+        self.program.store.die(at=at, place=place)
         try:
             work()
         except Crash:
             self.deaths += 1
             self.restart()
             return True
-        self.store.left = None
+        self.program.store.left = None
         return False
 
     # its work
 
     def cycle(self, **options: Any) -> CycleReport:
-        async def run() -> CycleReport:
-            rng = random.Random(self.seed)
-            async with self.runtime.cycle(NAME, progress=Progress(), rng=rng, **options) as cycle:
-                return await cycle.run()
-
-        report = self.town.run(run())
-        if report.outcome == "bug":
-            raise AssertionError("a cycle ended as a bug") from report.error
-        return report
+        return self.town.run(self.program.cycle(**options))
 
     def deliver(self) -> DeliveryReport:
-        return self.town.run(self._deliverer.deliver_once(DESTINATION))
+        return self.town.run(self.program.deliver())
+
+    def meet(self, encounter: Encounter) -> None:
+        """Two processes do their work on this connection."""
+        self.town.run(self._meet(encounter))
+
+    async def _meet(self, encounter: Encounter) -> None:
+        other = Program(self.settings, self.wall or self.clock, self.seed)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def begin() -> None:
+            if not tasks:
+                await self.clock.sleep(encounter.pause_s)
+                tasks.append(asyncio.create_task(other.work(encounter.second)))
+                if encounter.held:
+                    await asyncio.wait(tasks)
+
+        for door in self.town.package, self.town.backend:
+            door.after(encounter.at, begin)
+        try:
+            await self.program.work(encounter.first)
+            await begin()
+            await asyncio.gather(*tasks)
+        finally:
+            if tasks:
+                await asyncio.wait(tasks)
+            await other.close()
 
     # a person
 
