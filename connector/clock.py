@@ -2,8 +2,14 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+FAR: Final = timedelta(minutes=5)
+"""What was noted as "now" further ahead than this, or granted to last longer, is by a clock that was wrong.
+
+Leases are shorter than that, and machines that share a database are not so far apart.
+"""
 
 
 class Clock(Protocol):

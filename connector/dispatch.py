@@ -20,8 +20,6 @@ TICK_S = 1.0
 SILENT_S = 30.0
 """Without a tick for so long the loop is stuck, and the program is not live."""
 
-CLOCK_JUMP_S = 60.0
-
 NOT_STARTED_PAUSE = timedelta(minutes=15)
 """Until a cycle that could not start, for want of a secret, say, is tried again."""
 
@@ -58,7 +56,6 @@ class InProcessDispatcher:
         self._stop = asyncio.Event()
         self._ticking = asyncio.Lock()
         self._ticked_at = clock.monotonic()
-        self._wall_ahead = clock.now().timestamp() - clock.monotonic()
         self._blind = False
         """Whether the last look at what is due failed."""
         self._outcomes: dict[str, str] = {}
@@ -89,10 +86,6 @@ class InProcessDispatcher:
     async def tick(self) -> None:
         """Start what is due and fits."""
         self._ticked_at = self._clock.monotonic()
-        if self._clock_went_back():
-            log.warning("dispatch.clock_went_back")
-            for name in self._names:
-                self.submit(name, reason="the clock went back")
         async with self._ticking:
             free = self._concurrency - len(self._running)
             if free <= 0:
@@ -100,11 +93,6 @@ class InProcessDispatcher:
             due = await self._due(free + len(self._running))
             if not self._stop.is_set():
                 self._start([*self._asked, *due], free)
-
-    def _clock_went_back(self) -> bool:
-        """Whether the schedule was written by a clock that was ahead: one cycle too many beats hours of silence."""
-        before, self._wall_ahead = self._wall_ahead, self._clock.now().timestamp() - self._clock.monotonic()
-        return before - self._wall_ahead > CLOCK_JUMP_S
 
     def _start(self, wanted: Sequence[str], free: int) -> None:
         for name in [name for name in dict.fromkeys(wanted) if name not in self._running][:free]:

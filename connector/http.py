@@ -111,7 +111,8 @@ class Circuit:
     def check(self, endpoint: str, where: str) -> None:
         """Raises Stopped while the endpoint's errors of the last hour are used up; other endpoints go on."""
         seen = self._seen.get(endpoint, deque())
-        if len(seen) == self._refusals and (until := seen[0] + self._window) > self._clock.now():
+        now = self._clock.now()
+        if len(seen) == self._refusals and seen[0] <= now < (until := seen[0] + self._window):
             raise Stopped(
                 f"{self._refusals} requests were refused within an hour; no more are made until {until:%H:%M:%S} UTC",
                 where=where,

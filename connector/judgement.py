@@ -65,7 +65,7 @@ def delay(failures: int) -> int:
 
 def _failed(health: Health, outcome: Outcome, now: datetime, rng: random.Random) -> Health:
     failures = health.failures + 1
-    since = health.failing_since or now
+    since = min(health.failing_since or now, now)
     wait = _jittered(delay(failures), rng) if outcome.retry_after is None else timedelta(seconds=outcome.retry_after)
     gave_up = now - since >= GIVE_UP
     return Health(

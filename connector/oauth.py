@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from connector.clock import Clock
+from connector.clock import FAR, Clock
 from connector.errors import AuthRevoked, ConnectorError, NeedsReconnect, Throttled
 from connector.failpoints import failpoint
 from connector.network import WAIT
@@ -114,6 +114,9 @@ class TokenManager:
         if self._unsaved is unsaved:
             self._unsaved = None
         token = self._tokens.get(self._connection_id)
+        if token is not None and token.noted_at > (now := self._clock.now()) + FAR:
+            self._tokens.set_back(token, now)
+            token = self._tokens.get(self._connection_id)
         if token is None:
             raise NeedsReconnect("the connection is not linked yet", where=self._name, fix=_RECONNECT)
         if token.status == NEEDS_REAUTH:
@@ -163,7 +166,7 @@ class TokenManager:
         None: somebody else is at it.
         """
         now = self._clock.now()
-        if token.lease_until is not None and token.lease_until > now:
+        if token.lease_until is not None and now < token.lease_until <= now + FAR:
             return None
         opens_at = self._opens_at(token)
         if opens_at > now:

@@ -257,12 +257,15 @@ def start(feed: Feed, known: FeedState | None, cycle: int) -> tuple[FeedState, b
 
 
 def is_due(feed: Feed, known: FeedState | None, now: datetime) -> bool:
-    """Whether to read a feed in this cycle; one that failed is tried again after a while, not in each cycle. Pure."""
+    """Whether to read a feed in this cycle; one that failed is tried again after a while, not in each cycle. Pure.
+
+    What was read at a moment to come, because the clock was wrong, is due.
+    """
     if known is not None and known.status == "failed" and known.attempted_at is not None:
-        return now - known.attempted_at >= RETRY_FAILED
+        return not timedelta(0) <= now - known.attempted_at < RETRY_FAILED
     if known is None or known.completed_at is None or feed.every is None or known.scope != feed.scope:
         return True
-    return now - known.completed_at >= feed.every
+    return not timedelta(0) <= now - known.completed_at < feed.every
 
 
 def storable(page: Page) -> Page:

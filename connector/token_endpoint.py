@@ -21,7 +21,7 @@ from connector.clock import Clock
 from connector.errors import ConfigurationError, ConnectorError, SourceDown
 from connector.network import WAIT, Deadline, TooLarge, decoded, request, transport
 from connector.secrets import Secret, redact
-from connector.store.tokens import Grant
+from connector.store.tokens import LONGEST_RETRY, Grant
 
 # The package rotates the token before it answers: hanging up early would lose the answer, not the rotation.
 DEADLINE_S: Final = 60.0
@@ -195,7 +195,7 @@ def _too_often(answer: httpx.Response, text: str) -> bool:
 
 
 def _retry_after(answer: httpx.Response) -> int:
-    return min(_seconds(answer.headers.get("retry-after")), 3600)
+    return min(_seconds(answer.headers.get("retry-after")), LONGEST_RETRY.seconds)
 
 
 def _printable(text: object) -> str:

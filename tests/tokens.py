@@ -170,8 +170,12 @@ class Bench:
         app = oauth_app(self.url, **self.rules)
         return manager(self.store, self.connection_id, app, self.spill, clock or self.clock)
 
+    @property
+    def tokens(self) -> TokenStore:
+        return TokenStore(self.store, VAULT)
+
     def stored(self) -> StoredToken:
-        token = TokenStore(self.store, VAULT).get(self.connection_id)
+        token = self.tokens.get(self.connection_id)
         assert token is not None
         return token
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connector.clock import FAR
 from connector.store.engine import Store
 from connector.store.tables import BudgetRow
 
@@ -52,6 +53,7 @@ class BudgetStore:
             **self._key,
             "now": now,
             "this_minute": _floor(now),
+            "far": now + FAR,
             "today": now.astimezone(UTC).date(),
             "tenths": 10 if priority else 9,
             "minute_default": self._limits["minute"],
@@ -100,7 +102,7 @@ class BudgetStore:
         return until
 
     def _opens_at(self, row: sa.Row[Any], now: datetime, *, priority: bool) -> datetime:
-        if row.paused_until is not None and row.paused_until > now:
+        if row.paused_until is not None and row.paused_until > now >= row.minute - FAR:
             return cast("datetime", row.paused_until)
         limit = self._limits["day"] if row.day_limit is None else row.day_limit
         if limit is not None and row.day_used >= _usable(limit, priority=priority):
@@ -120,6 +122,9 @@ def _taken(insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert]) -> s
     same_minute = _budget.c.minute == minute
     same_day = sa.case((_budget.c.day_ends_at.is_not(None), _budget.c.day_ends_at > now), else_=_budget.c.day == today)
     tenths = sa.bindparam("tenths", type_=sa.Integer)
+    # The minute is that of the last call: where it lies ahead, a clock was wrong that also said how long to pause.
+    far = sa.bindparam("far", type_=_budget.c.minute.type)
+    open_ = sa.or_(_budget.c.paused_until.is_(None), _budget.c.paused_until <= now, _budget.c.minute > far)
     room = [
         sa.or_(sa.not_(same), limit.is_(None), _budget.c[f"{window}_used"] < (limit * tenths + 9) // 10)
         for window, same in (("minute", same_minute), ("day", same_day))
@@ -140,12 +145,13 @@ def _taken(insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert]) -> s
         index_elements=["app", "administration"],
         set_={
             "minute": minute,
+            "paused_until": sa.null(),
             "minute_used": sa.case((same_minute, _budget.c.minute_used + 1), else_=1),
             "day": sa.case((same_day, _budget.c.day), else_=today),
             "day_used": sa.case((same_day, _budget.c.day_used + 1), else_=1),
             "day_ends_at": sa.case((same_day, _budget.c.day_ends_at), else_=sa.null()),
         },
-        where=sa.and_(sa.or_(_budget.c.paused_until.is_(None), _budget.c.paused_until <= now), *room),
+        where=sa.and_(open_, *room),
     ).returning(*_budget.c)
 
 

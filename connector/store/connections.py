@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from msgspec import Struct
 
+from connector.clock import FAR
 from connector.domain.events import source_urn
 from connector.errors import Busy
 from connector.store.engine import Store
@@ -55,6 +56,13 @@ class Linked(Struct, frozen=True, kw_only=True):
         return source_urn(self.name, self.package, self.administration)
 
 
+_UNTIL = TABLE.c.lease_until.type
+_FREE = sa.or_(
+    TABLE.c.lease_until.is_(None),
+    TABLE.c.lease_until < sa.bindparam("now", type_=_UNTIL),
+    TABLE.c.lease_until > sa.bindparam("far", type_=_UNTIL),
+)
+"""Nobody holds the lease: never taken, ended, or of a clock that was ahead."""
 _LINKED = sa.select(*(TABLE.c[name] for name in Linked.__struct_fields__))
 _BY_ID = _LINKED.where(TABLE.c.id == sa.bindparam("wanted"))
 _BY_NAME = _LINKED.where(TABLE.c.name == sa.bindparam("wanted"))
@@ -122,20 +130,23 @@ def everyone(store: Store) -> list[Linked]:
 
 
 def due(store: Store, names: Sequence[str], now: datetime, limit: int) -> list[str]:
-    """Linked connections whose time has come and that nobody is working on, longest waiting first."""
+    """Linked connections whose time has come and that nobody is working on, longest waiting first.
+
+    Where the clock was ahead at the last cycle, nobody knows when that was: it has come as well.
+    """
     statement = (
         sa.select(TABLE.c.name)
         .where(
             TABLE.c.name.in_(names),
             TABLE.c.linked_at.is_not(None),
-            TABLE.c.next_due_at <= now,
-            sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < now),
+            sa.or_(TABLE.c.next_due_at <= now, TABLE.c.last_started_at > now + FAR),
+            _FREE,
         )
         .order_by(TABLE.c.next_due_at)
         .limit(limit)
     )
     with store.read() as connection:
-        return list(connection.execute(statement).scalars())
+        return list(connection.execute(statement, {"now": now, "far": now + FAR}).scalars())
 
 
 def linked(connection: sa.Connection, connection_id: int, now: datetime) -> None:
@@ -157,13 +168,9 @@ def keeper(connection: sa.Connection, mine: Linked) -> str | None:
     return connection.execute(others.limit(1)).scalar()
 
 
-_UNTIL = TABLE.c.lease_until.type
 _CLAIM = (
     sa.update(TABLE)
-    .where(
-        TABLE.c.id == sa.bindparam("wanted"),
-        sa.or_(TABLE.c.lease_until.is_(None), TABLE.c.lease_until < sa.bindparam("now", type_=_UNTIL)),
-    )
+    .where(TABLE.c.id == sa.bindparam("wanted"), _FREE)
     .values(
         lease_epoch=TABLE.c.lease_epoch + 1,
         lease_owner=sa.bindparam("by"),
@@ -181,7 +188,7 @@ def claim(store: Store, connection_id: int, *, owner: str, now: datetime, ttl: t
     Raises:
         Busy: another process holds it.
     """
-    asked = {"wanted": connection_id, "by": owner, "now": now, "until": now + ttl}
+    asked = {"wanted": connection_id, "by": owner, "now": now, "far": now + FAR, "until": now + ttl}
     with store.write() as connection:
         epoch = connection.execute(_CLAIM, asked).scalar()
     if epoch is None:

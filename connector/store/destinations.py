@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct, structs
 
+from connector.clock import FAR
 from connector.errors import Busy
 from connector.store import bulk
 from connector.store.connections import LostLease
@@ -36,7 +37,9 @@ class Health(Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
 
     def ready(self, now: datetime) -> bool:
-        return not self.paused and (self.due_at is None or self.due_at <= now)
+        """Also while it seems to fail since a moment to come: the clock was wrong, and so is the wait."""
+        due = self.due_at is None or self.due_at <= now
+        return not self.paused and (due or (self.failing_since is not None and self.failing_since > now + FAR))
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -84,7 +87,9 @@ _CLAIM = (
     .where(
         TABLE.c.name == sa.bindparam("of"),
         sa.or_(
-            TABLE.c.lease_until.is_(None), TABLE.c.lease_until < sa.bindparam("now", type_=TABLE.c.lease_until.type)
+            TABLE.c.lease_until.is_(None),
+            TABLE.c.lease_until < sa.bindparam("now", type_=TABLE.c.lease_until.type),
+            TABLE.c.lease_until > sa.bindparam("far", type_=TABLE.c.lease_until.type),
         ),
     )
     .values(
@@ -102,7 +107,7 @@ def claim(store: Store, name: str, *, owner: str, now: datetime, ttl: timedelta)
     Raises:
         Busy: another process delivers to this destination.
     """
-    asked = {"of": name, "by": owner, "now": now, "until": now + ttl}
+    asked = {"of": name, "by": owner, "now": now, "far": now + FAR, "until": now + ttl}
     with store.write() as connection:
         epoch = connection.execute(_CLAIM, asked).scalar()
         if epoch is None and _add(store, connection, name):

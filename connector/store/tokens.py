@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from connector.clock import FAR
 from connector.secrets import Secret
 from connector.store.engine import Store
 from connector.store.sign_in_tables import TokenRow
@@ -14,6 +15,9 @@ from connector.vault import Place, Vault
 
 LINKED = "linked"
 NEEDS_REAUTH = "needs_reauth"
+
+LONGEST_RETRY = timedelta(hours=1)
+"""Nobody is told to wait longer before the next request to a token endpoint."""
 
 # A grant without an access token is an answer gone half wrong: asking again at once would go in circles.
 _PAUSE = timedelta(minutes=1)
@@ -69,6 +73,15 @@ class StoredToken(SignIn, frozen=True, kw_only=True):
     intent_at: datetime | None
     """When a refresh of this very generation was begun whose outcome is not known."""
 
+    @property
+    def noted_at(self) -> datetime:
+        """No clock was behind this when the row was last written."""
+        return max(
+            self.refreshed_at,
+            self.intent_at or self.refreshed_at,
+            self.retry_at - LONGEST_RETRY if self.retry_at else self.refreshed_at,
+        )
+
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What a token endpoint gave; a token that is absent stays as it is stored."""
@@ -123,7 +136,7 @@ class TokenStore:
         False when somebody else holds the lease or the row has moved on. A commit here also proves that the
         database takes writes before the token is burnt.
         """
-        free = sa.or_(_token.c.lease_until.is_(None), _token.c.lease_until <= now)
+        free = sa.or_(_token.c.lease_until.is_(None), _token.c.lease_until <= now, _token.c.lease_until > now + FAR)
         return self._update(
             _same(token.connection_id, token.generation) & (_token.c.status == LINKED) & free,
             lease_owner=owner,
@@ -148,6 +161,20 @@ class TokenStore:
             retry_at=retry_at,
             failures=_token.c.failures + 1,
             reason=reason,
+        )
+
+    def set_back(self, token: StoredToken, now: datetime) -> None:
+        """What a clock that was ahead has noted as past is now; lives are as long as they were."""
+        ahead = max(token.refreshed_at - now, timedelta(0))
+        dies_at = token.refresh_expires_at
+        self._update(
+            _same(token.connection_id, token.generation) & (_token.c.refreshed_at == token.refreshed_at),
+            signed_in_at=min(token.signed_in_at, now),
+            refreshed_at=token.refreshed_at - ahead,
+            expires_at=token.expires_at - ahead,
+            refresh_expires_at=dies_at and dies_at - ahead,
+            intent_at=token.intent_at and min(token.intent_at, now),
+            retry_at=None,
         )
 
     def seal(self, connection_id: int, generation: int, grant: Grant) -> SealedGrant:

@@ -178,6 +178,8 @@ class Convergence(RuleBasedStateMachine):
         self.open_world = open_world
         self.said: dict[str, set[tuple[Decimal, Decimal]]] = defaultdict(set)
         """Total and open amount of each item as the books ever had them."""
+        self.forgiven = {"errors_in_budget"}
+        """Violations of the package's rules that nobody can help."""
 
     @initialize(
         seed=st.integers(0, 1_000), start=st.sampled_from(STARTS), switches=of_package(lambda manners: manners.switches)
@@ -244,7 +246,8 @@ class Convergence(RuleBasedStateMachine):
         for _ in range(3):
             self.clock.advance(RECOVERY_S / 3)
             report, delivery = self.world.cycle(), self.world.deliver()
-        assert (report.outcome, report.error, delivery.ended) == ("ok", None, "drained")
+        assert report.outcome in {"ok", "partial"}, report.error
+        assert delivery.ended == "drained", delivery.reason
 
     @rule(fault=package_fault)
     def package_misbehaves(self, fault: dict[str, Any]) -> None:
@@ -307,11 +310,15 @@ class Convergence(RuleBasedStateMachine):
         assert world.deliver().ended == "drained"
         assert world.differences() == []
         self.history_is_in_order()
-        assert world.simulator.violations.keys() <= {"errors_in_budget"}, "rules of the package were broken"
+        assert world.simulator.violations.keys() <= self.forgiven, "rules of the package were broken"
 
     def set_clock(self, ahead_s: float) -> None:
-        """The program's; the package and the backend have better ones."""
+        """The program's; the package and the backend have better ones.
+
+        A token that lives ten minutes seems dead to a clock that is ahead, and the package allows no new one yet.
+        """
         self.wall.ahead_s = ahead_s
+        self.forgiven |= {"too_early_refresh"} if ahead_s else set()
 
     def perform(self, name: str) -> None:
         self.clock.advance(7)
