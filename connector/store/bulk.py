@@ -1,59 +1,67 @@
 """Many rows in one statement, at the price of the driver.
 
-SQLAlchemy writes the SQL, once per table; the rows then go to the driver's own `executemany`, because binding
-parameters one row at a time through SQLAlchemy costs more than storing them.
+SQLAlchemy writes the SQL, once; the driver then takes and gives plain tuples. Binding parameters one row at a time
+through SQLAlchemy, and having it make its own row objects, would cost more than storing and finding them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-Values = Mapping[str, Any]
+Row = tuple[Any, ...]
+Convert = Callable[[Any], Any]
 
 
-class _Prepared(NamedTuple):
+class _Insert(NamedTuple):
     sql: str
-    columns: tuple[str, ...]
-    defaults: dict[str, Any]
-    """What SQLAlchemy fills in for columns that the rows do not name."""
-    convert: tuple[tuple[int, Callable[[Any], Any]], ...]
-    """What a value of a column goes through on its way to the driver: dates and times, of which there are few."""
+    defaults: Row
+    """What SQLAlchemy fills in for columns that the rows do not have."""
+    convert: tuple[tuple[int, Convert], ...]
+    """Which of a row's values need something on their way to the driver: dates and times, of which there are few."""
 
 
-def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Values]) -> None:
-    """Insert rows that are new. Each names the same columns."""
+class _Select(NamedTuple):
+    sql: str
+    parameters: tuple[tuple[str, Convert | None], ...]
+    constants: dict[str, Any]
+
+
+def insert(connection: sa.Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows that are new. They hold the values of these columns, named in the order of the table."""
     if rows:
-        _execute(connection, _prepare(connection.dialect, table, tuple(rows[0]), ()), rows)
+        _store(connection, _insert(connection.dialect, table, columns, ()), rows)
 
 
-def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Values]) -> None:
-    """Insert rows, or replace the columns they name where their primary key exists. Each names the same columns."""
+def upsert(connection: sa.Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows, or replace the values of these columns where their primary key exists."""
     if rows:
         keys = tuple(column.name for column in table.primary_key)
-        _execute(connection, _prepare(connection.dialect, table, tuple(rows[0]), keys), rows)
+        _store(connection, _insert(connection.dialect, table, columns, keys), rows)
 
 
-def _execute(connection: sa.Connection, prepared: _Prepared, rows: Iterable[Values]) -> None:
-    named = ({**prepared.defaults, **row} for row in rows) if prepared.defaults else rows
-    values = map(itemgetter(*prepared.columns), named)
-    connection.exec_driver_sql(prepared.sql, [_converted(row, prepared.convert) for row in values])
+def select(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> list[Row]:
+    """What a statement with named parameters finds, as the driver gives it: from SQLite no booleans, dates or times."""
+    asked = _select(connection.dialect, statement)
+    values = asked.constants | values
+    bound = tuple(convert(values[name]) if convert else values[name] for name, convert in asked.parameters)
+    with contextlib.closing(connection.exec_driver_sql(asked.sql, bound)) as result:
+        return list(result.cursor.fetchall())
 
 
-def _converted(row: tuple[Any, ...], convert: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
-    if not convert:
-        return row
-    changed = list(row)
-    for position, process in convert:
-        changed[position] = process(changed[position])
-    return tuple(changed)
+def _store(connection: sa.Connection, prepared: _Insert, rows: Sequence[Row]) -> None:
+    if prepared.defaults:
+        rows = [row + prepared.defaults for row in rows]
+    for at, convert in prepared.convert:
+        rows = [row if row[at] is None else (*row[:at], convert(row[at]), *row[at + 1 :]) for row in rows]
+    connection.exec_driver_sql(prepared.sql, list(rows))
 
 
 @lru_cache(maxsize=128)
-def _prepare(dialect: sa.Dialect, table: sa.Table, columns: tuple[str, ...], keys: tuple[str, ...]) -> _Prepared:
+def _insert(dialect: sa.Dialect, table: sa.Table, columns: tuple[str, ...], keys: tuple[str, ...]) -> _Insert:
     module = sqlite if dialect.name == "sqlite" else postgresql
     statement: sqlite.Insert | postgresql.Insert = module.insert(table).values(
         {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
@@ -62,15 +70,27 @@ def _prepare(dialect: sa.Dialect, table: sa.Table, columns: tuple[str, ...], key
         update = {name: statement.excluded[name] for name in columns if name not in keys}
         statement = statement.on_conflict_do_update(index_elements=keys, set_=update)
     compiled = statement.compile(dialect=dialect)
-    order = tuple(compiled.positiontup or ())
+    names = tuple(compiled.positiontup or ())
+    if names[: len(columns)] != columns:
+        raise TypeError(f"the columns of {table} are not named in its order: {', '.join(columns)}")
     convert = tuple(
-        (position, lru_cache(maxsize=1024)(process))
-        for position, name in enumerate(order)
+        (at, lru_cache(maxsize=1024)(process))
+        for at, name in enumerate(names)
         if isinstance(table.c[name].type, sa.Date | sa.DateTime | sa.TypeDecorator)
-        and (process := table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        and (process := _process(table.c[name].type, dialect)) is not None
     )
-    defaults = {name: _default(table.c[name]) for name in order if name not in columns}
-    return _Prepared(str(compiled), order, defaults, convert)
+    return _Insert(str(compiled), tuple(_default(table.c[name]) for name in names[len(columns) :]), convert)
+
+
+@lru_cache(maxsize=128)
+def _select(dialect: sa.Dialect, statement: sa.Select[Any]) -> _Select:
+    compiled = statement.compile(dialect=dialect)
+    parameters = [(name, _process(compiled.binds[name].type, dialect)) for name in compiled.positiontup or ()]
+    return _Select(str(compiled), tuple(parameters), dict(compiled.params))
+
+
+def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Convert | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _default(column: sa.Column[Any]) -> Any:

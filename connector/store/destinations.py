@@ -160,7 +160,7 @@ def fared(connection: sa.Connection, name: str, before: Health, after: Health) -
 
 
 def record(connection: sa.Connection, attempt: Attempt) -> None:
-    bulk.insert(connection, ATTEMPT, [structs.asdict(attempt)])
+    bulk.insert(connection, ATTEMPT, Attempt.__struct_fields__, [structs.astuple(attempt)])
 
 
 def attempts(store: Store, name: str, limit: int = 50) -> Sequence[Attempt]:

@@ -42,7 +42,8 @@ def states(connection: sa.Connection, connection_id: int) -> dict[str, FeedState
 
 
 def put(connection: sa.Connection, connection_id: int, new: Sequence[FeedState]) -> None:
-    bulk.upsert(connection, TABLE, [{"connection_id": connection_id, **msgspec.structs.asdict(state)} for state in new])
+    rows = [(connection_id, *msgspec.structs.astuple(state)) for state in new]
+    bulk.upsert(connection, TABLE, ("connection_id", *FeedState.__struct_fields__), rows)
 
 
 def restart_all(connection: sa.Connection, connection_id: int) -> None:

@@ -9,12 +9,13 @@ from connector.store.engine import Store
 from connector.store.tables import GroupRow
 
 TABLE: sa.Table = GroupRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
+COLUMNS = tuple(TABLE.c.keys())
 
 
 def touch(connection: sa.Connection, connection_id: int, groups: Iterable[str]) -> None:
     """Mark groups to be assembled; the mark is as durable as the rows that caused it."""
-    marks = [{"connection_id": connection_id, "group_key": group, "touched": True} for group in sorted(groups)]
-    bulk.upsert(connection, TABLE, marks)
+    marks = [(connection_id, group, True) for group in sorted(groups)]
+    bulk.upsert(connection, TABLE, ("connection_id", "group_key", "touched"), marks)
 
 
 def touch_all(connection: sa.Connection, connection_id: int) -> None:
@@ -45,20 +46,8 @@ def count_touched(connection: sa.Connection, connection_id: int) -> int:
 
 def assembled(connection: sa.Connection, connection_id: int, totals: Mapping[str, tuple[int, int]]) -> None:
     """`totals`: group -> (open, left out) in minor units of the base currency; clears the touched mark."""
-    bulk.upsert(
-        connection,
-        TABLE,
-        [
-            {
-                "connection_id": connection_id,
-                "group_key": group,
-                "touched": False,
-                "base_open": open_,
-                "left_out": left_out,
-            }
-            for group, (open_, left_out) in totals.items()
-        ],
-    )
+    rows = [(connection_id, group, False, open_, left_out) for group, (open_, left_out) in totals.items()]
+    bulk.upsert(connection, TABLE, COLUMNS, rows)
 
 
 _TOTALS = sa.select(

@@ -21,16 +21,22 @@ from msgspec import Struct
 
 from connector.domain.events import cloud_event
 from connector.store import bulk
+from connector.store.among import among
 from connector.store.tables import UNDELIVERED, ConnectionRow, DestinationRow, OutboxRow
 
 OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 CONNECTION: sa.Table = ConnectionRow.__table__  # type: ignore[attr-defined]
 DESTINATION: sa.Table = DestinationRow.__table__  # type: ignore[attr-defined]
 
-CHUNK = 900
 HELD = ("waiting", "dead")
 INTRODUCING = ("administration", "customer")
 """Entities that others refer to: their first version keeps its place before whatever refers to it."""
+
+
+def in_states(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Written out as literals: a partial index serves only a condition the planner can read."""
+    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
+
 
 _NUMBERED = (
     sa.update(CONNECTION)
@@ -43,16 +49,58 @@ _CLAIM = (
     .where(DESTINATION.c.name == sa.bindparam("to"), DESTINATION.c.claimed_up_to < sa.bindparam("last"))
     .values(claimed_up_to=sa.bindparam("last"))
 )
-_CHOSEN = OUTBOX.c.id.in_(sa.bindparam("chosen", expanding=True))
+_UNSENT = sa.and_(
+    OUTBOX.c.connection_id == sa.bindparam("of"),
+    OUTBOX.c.destination == sa.bindparam("to"),
+    in_states(OUTBOX, UNDELIVERED),
+    OUTBOX.c.state == "pending",
+    OUTBOX.c.id
+    > sa.func.coalesce(
+        sa.select(DESTINATION.c.claimed_up_to).where(DESTINATION.c.name == sa.bindparam("to")).scalar_subquery(), 0
+    ),
+)
+_SUPERSEDED_BARRIERS = (
+    sa.update(OUTBOX).where(_UNSENT, OUTBOX.c.barrier, among(OUTBOX.c.type, "types")).values(state="superseded")
+)
+_SUPERSEDED = (
+    sa.update(OUTBOX)
+    .where(
+        _UNSENT,
+        OUTBOX.c.entity == sa.bindparam("of_entity"),
+        among(OUTBOX.c.external_id, "ids"),
+        OUTBOX.c.type.not_like("%.removed.%"),
+        sa.or_(OUTBOX.c.entity.not_in(INTRODUCING), OUTBOX.c.entity_version > 1),
+    )
+    .values(state="superseded")
+)
 _DELIVERED = (
     sa.update(OUTBOX)
-    .where(_CHOSEN)
+    .where(among(OUTBOX.c.id, "chosen"))
     .values(
         state="delivered",
         delivered_at=sa.bindparam("at", type_=OUTBOX.c.delivered_at.type),
         due_at=sa.null(),
         reason="",
     )
+)
+
+_COLUMNS = (
+    "connection_id",
+    "destination",
+    "sequence",
+    "event_id",
+    "type",
+    "entity",
+    "external_id",
+    "entity_version",
+    "ordering_key",
+    "barrier",
+    "body",
+    "created_at",
+    "state",
+    "refused",
+    "postponed",
+    "reason",
 )
 
 State = Literal["pending", "waiting", "delivered", "dead"]
@@ -123,6 +171,7 @@ def append(
     bulk.insert(
         connection,
         OUTBOX,
+        _COLUMNS,
         [
             _values(event, connection_id, destination, source, sequence, now)
             for sequence, event in enumerate(events, start=last - len(events) + 1)
@@ -133,7 +182,7 @@ def append(
 
 def _values(  # noqa: PLR0917 - one call, in a loop
     event: NewEvent, connection_id: int, destination: str, source: str, sequence: int, now: datetime
-) -> dict[str, Any]:
+) -> bulk.Row:
     event_id, body = cloud_event(
         source=source,
         sequence=sequence,
@@ -143,49 +192,37 @@ def _values(  # noqa: PLR0917 - one call, in a loop
         time=now,
         data=event.data,
     )
-    return {
-        "connection_id": connection_id,
-        "destination": destination,
-        "sequence": sequence,
-        "event_id": event_id,
-        "type": event.type,
-        "entity": event.entity,
-        "external_id": event.external_id,
-        "entity_version": event.entity_version,
-        "ordering_key": event.ordering_key,
-        "barrier": event.barrier,
-        "created_at": now,
-        "body": body,
-        "state": "pending",
-        "refused": 0,
-        "postponed": 0,
-        "reason": "",
-    }
+    return (
+        connection_id,
+        destination,
+        sequence,
+        event_id,
+        event.type,
+        event.entity,
+        event.external_id,
+        event.entity_version,
+        event.ordering_key,
+        event.barrier,
+        body,
+        now,
+        "pending",
+        0,
+        0,
+        "",
+    )
 
 
 def _supersede(connection: sa.Connection, connection_id: int, destination: str, events: Sequence[NewEvent]) -> None:
     """A version 1 has no older version, so a first load costs nothing here."""
-    claimed = sa.select(DESTINATION.c.claimed_up_to).where(DESTINATION.c.name == destination).scalar_subquery()
-    unsent = [
-        OUTBOX.c.connection_id == connection_id,
-        OUTBOX.c.destination == destination,
-        in_states(OUTBOX, UNDELIVERED),
-        OUTBOX.c.state == "pending",
-        OUTBOX.c.id > sa.func.coalesce(claimed, 0),
-    ]
-    superseded = sa.update(OUTBOX).values(state="superseded")
+    mine = {"of": connection_id, "to": destination}
     if types := {event.type for event in events if event.barrier}:
-        connection.execute(superseded.where(*unsent, OUTBOX.c.barrier, OUTBOX.c.type.in_(types)))
+        connection.execute(_SUPERSEDED_BARRIERS, mine | {"types": list(types)})
     changed: dict[str, list[str]] = {}
     for event in events:
         if event.entity_version > 1 and not event.barrier:
             changed.setdefault(event.entity, []).append(event.external_id)
     for entity, ids in changed.items():
-        older = [*unsent, OUTBOX.c.entity == entity, OUTBOX.c.type.not_like("%.removed.%")]
-        if entity in INTRODUCING:
-            older.append(OUTBOX.c.entity_version > 1)
-        for chunk in _chunks(ids):
-            connection.execute(superseded.where(*older, OUTBOX.c.external_id.in_(chunk)))
+        connection.execute(_SUPERSEDED, mine | {"of_entity": entity, "ids": ids})
 
 
 def claim(
@@ -238,13 +275,12 @@ def _candidates(
     """What may be sent now as far as its own lane is concerned; the last flag says that another lane holds it back."""
     after = 0
     while True:
-        asked = {"to": destination, "after": after, "now": now, "chunk": chunk}
-        rows = connection.execute(_eligible(), asked).all()
+        rows = bulk.select(connection, _eligible(), to=destination, after=after, now=now, chunk=chunk)
         for *event, barrier, behind in rows:
             yield Claimed(*event), barrier, behind
         if len(rows) < chunk:
             return
-        after = rows[-1].id
+        after = rows[-1][0]
 
 
 @cache
@@ -295,8 +331,8 @@ def _eligible() -> sa.Select[Any]:
 
 def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> None:
     """Write down what became of claimed events."""
-    for chunk in _chunks([mark.id for mark in marks if mark.state == "delivered"]):
-        connection.execute(_DELIVERED, {"chosen": chunk, "at": now})
+    if delivered := [mark.id for mark in marks if mark.state == "delivered"]:
+        connection.execute(_DELIVERED, {"chosen": delivered, "at": now})
     if others := [mark for mark in marks if mark.state != "delivered"]:
         connection.execute(
             sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("key")),
@@ -312,13 +348,3 @@ def mark(connection: sa.Connection, marks: Sequence[Mark], now: datetime) -> Non
                 for mark in others
             ],
         )
-
-
-def in_states(table: sa.FromClause, states: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Written out as literals: a partial index serves only a condition the planner can read."""
-    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

@@ -8,12 +8,24 @@ import sqlalchemy as sa
 from connector.adapter import BadRow
 from connector.domain.events import encode
 from connector.domain.signals import Quarantined, QuarantinedItem
+from connector.store import bulk
+from connector.store.among import among
 from connector.store.engine import Store
 from connector.store.tables import QuarantineRow
 from connector.vault import Place, Vault
 
 TABLE: sa.Table = QuarantineRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
 PAYLOAD_LIMIT = 64_000
+
+_MINE = TABLE.c.connection_id == sa.bindparam("of")
+_ANY = sa.select(TABLE.c.kind).where(_MINE).limit(1)
+"""Nearly always there is nothing in quarantine, and each page asks."""
+_CURED = (
+    sa.delete(TABLE)
+    .where(_MINE, TABLE.c.kind == sa.bindparam("of_kind"), among(TABLE.c.key, "wanted"))
+    .returning(TABLE.c.key)
+)
+_CURED_GROUPS = sa.delete(TABLE).where(_MINE, TABLE.c.group_key != "", among(TABLE.c.group_key, "wanted"))
 
 
 def put(
@@ -83,36 +95,15 @@ def waiting(
 
 def cured(connection: sa.Connection, connection_id: int, *, kind: str, keys: Sequence[str]) -> list[str]:
     """These items were read well or are gone: none is left in quarantine; returns those that were there."""
-    found: list[str] = []
-    if (
-        keys
-        and connection.execute(
-            sa.select(TABLE.c.key).where(TABLE.c.connection_id == connection_id, TABLE.c.kind == kind).limit(1)
-        ).first()
-    ):
-        for start in range(0, len(keys), 900):
-            found += connection.execute(
-                sa.delete(TABLE)
-                .where(
-                    TABLE.c.connection_id == connection_id,
-                    TABLE.c.kind == kind,
-                    TABLE.c.key.in_(keys[start : start + 900]),
-                )
-                .returning(TABLE.c.key)
-            ).scalars()
-    return found
+    if not keys or not bulk.select(connection, _ANY, of=connection_id):
+        return []
+    return list(connection.execute(_CURED, {"of": connection_id, "of_kind": kind, "wanted": keys}).scalars())
 
 
 def cured_groups(connection: sa.Connection, connection_id: int, groups: Sequence[str]) -> None:
     """These groups are about to be assembled anew: what was wrong with their records is decided again."""
-    for start in range(0, len(groups), 900):
-        connection.execute(
-            sa.delete(TABLE).where(
-                TABLE.c.connection_id == connection_id,
-                TABLE.c.group_key != "",
-                TABLE.c.group_key.in_(groups[start : start + 900]),
-            )
-        )
+    if bulk.select(connection, _ANY, of=connection_id):
+        connection.execute(_CURED_GROUPS, {"of": connection_id, "wanted": groups})
 
 
 _COUNT = sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.connection_id == sa.bindparam("of"))

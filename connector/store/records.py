@@ -13,6 +13,7 @@ from connector.domain.money import from_minor, to_minor
 from connector.domain.records import Administration, Customer, Entity, Invoice, Payment, Record
 from connector.domain.signals import Receipts
 from connector.store import bulk
+from connector.store.among import among
 from connector.store.engine import Store
 from connector.store.tables import AdministrationRow, CustomerRow, InvoiceRow, PaymentRow, SettlementRow
 
@@ -23,7 +24,11 @@ TABLES: dict[Entity, sa.Table] = {
     "payment": PaymentRow.__table__,  # type: ignore[attr-defined]
 }
 SETTLEMENTS: sa.Table = SettlementRow.__table__  # type: ignore[attr-defined]
-CHUNK = 900
+COLUMNS: dict[Entity, tuple[str, ...]] = {entity: tuple(table.c.keys()) for entity, table in TABLES.items()}
+
+_GONE = sa.delete(SETTLEMENTS).where(
+    SETTLEMENTS.c.connection_id == sa.bindparam("of"), among(SETTLEMENTS.c.invoice, "wanted")
+)
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -61,11 +66,11 @@ def by_id(connection: sa.Connection, connection_id: int, entity: Entity, ids: Se
 
 def write(connection: sa.Connection, connection_id: int, changes: Sequence[Change], now: datetime) -> None:
     """Store new versions in bulk; the settlements of an invoice are replaced with it."""
-    by_entity: dict[Entity, list[dict[str, Any]]] = {}
+    by_entity: dict[Entity, list[bulk.Row]] = {}
     for change in changes:
         by_entity.setdefault(change.entity, []).append(_values(connection_id, change, now))
     for entity, values in by_entity.items():
-        bulk.upsert(connection, TABLES[entity], values)
+        bulk.upsert(connection, TABLES[entity], COLUMNS[entity], values)
     _write_settlements(connection, connection_id, [change for change in changes if change.entity == "invoice"])
 
 
@@ -165,13 +170,10 @@ def _sums(connection: sa.Connection, connection_id: int, table: sa.Table, column
 def _stored(
     connection: sa.Connection, connection_id: int, entity: Entity, column: str, keys: Sequence[str]
 ) -> dict[str, Stored]:
-    statement = _select(entity, column)
-    found: dict[str, Stored] = {}
-    for start in range(0, len(keys), CHUNK):
-        wanted = {"of": connection_id, "wanted": keys[start : start + CHUNK]}
-        for row in connection.execute(statement, wanted).all():
-            found[row[0]] = Stored(*row)
-    return found
+    if not keys:
+        return {}
+    found = bulk.select(connection, _select(entity, column), of=connection_id, wanted=keys)
+    return {key: Stored(key, group, version, bool(removed), record) for key, group, version, removed, record in found}
 
 
 @cache
@@ -179,81 +181,79 @@ def _select(entity: Entity, column: str) -> sa.Select[Any]:
     """Built once, because each batch of groups asks for each entity."""
     table = TABLES[entity]
     return sa.select(*(table.c[name] for name in Stored.__struct_fields__)).where(
-        table.c.connection_id == sa.bindparam("of"), table.c[column].in_(sa.bindparam("wanted", expanding=True))
+        table.c.connection_id == sa.bindparam("of"), among(table.c[column], "wanted")
     )
 
 
-def _values(connection_id: int, change: Change, now: datetime) -> dict[str, Any]:
-    return {
-        "connection_id": connection_id,
-        "external_id": change.external_id,
-        "group_key": change.group_key,
-        "version": change.version,
-        "removed": change.removed,
-        "number": change.record.number,
-        "changed_at": now,
-        "record": change.body,
-    } | _columns(change.record)
+def _values(connection_id: int, change: Change, now: datetime) -> bulk.Row:
+    """What its table holds of a record, in the order of the columns."""
+    record = change.record
+    return (
+        connection_id,
+        change.external_id,
+        change.group_key,
+        change.version,
+        change.removed,
+        record.number,
+        now,
+        change.body,
+        *_particular(record),
+    )
 
 
-def _columns(record: Record) -> dict[str, Any]:
+def _particular(record: Record) -> bulk.Row:
     match record:
         case Administration():
-            return {"name": record.name, "currency": record.currency}
+            return record.name, record.currency
         case Customer():
-            return {"name": record.name, "party_type": record.party_type, "email": record.email}
+            return record.name, record.party_type, record.email
         case Invoice():
-            return {
-                "customer": record.customer,
-                "kind": record.kind,
-                "currency": record.currency,
-                "total_minor": to_minor(record.total, record.currency),
-                "open_minor": to_minor(record.open, record.currency),
-                "base_currency": record.base_currency,
-                "base_total_minor": to_minor(record.base_total, record.base_currency),
-                "base_open_minor": to_minor(record.base_open, record.base_currency),
-                "payment_status": record.payment_status,
-                "issue_date": record.issue_date,
-                "due_date": record.due_date,
-            }
+            return (
+                record.customer,
+                record.kind,
+                record.currency,
+                to_minor(record.total, record.currency),
+                to_minor(record.open, record.currency),
+                record.base_currency,
+                to_minor(record.base_total, record.base_currency),
+                to_minor(record.base_open, record.base_currency),
+                record.payment_status,
+                record.issue_date,
+                record.due_date,
+            )
         case Payment():
-            return {
-                "customer": record.customer,
-                "kind": record.kind,
-                "currency": record.currency,
-                "amount_minor": to_minor(record.amount, record.currency),
-                "unallocated_minor": to_minor(record.unallocated, record.currency),
-                "base_currency": record.base_currency,
-                "base_amount_minor": to_minor(record.base_amount, record.base_currency),
-                "base_unallocated_minor": to_minor(record.base_unallocated, record.base_currency),
-                "booking_date": record.booking_date,
-            }
+            return (
+                record.customer,
+                record.kind,
+                record.currency,
+                to_minor(record.amount, record.currency),
+                to_minor(record.unallocated, record.currency),
+                record.base_currency,
+                to_minor(record.base_amount, record.base_currency),
+                to_minor(record.base_unallocated, record.base_currency),
+                record.booking_date,
+            )
         case _:
             raise TypeError(f"{type(record).__name__} has no table")
 
 
 def _write_settlements(connection: sa.Connection, connection_id: int, changes: Sequence[Change]) -> None:
-    ids = [change.external_id for change in changes if change.version > 1]
-    for start in range(0, len(ids), CHUNK):
-        connection.execute(
-            sa.delete(SETTLEMENTS).where(
-                SETTLEMENTS.c.connection_id == connection_id, SETTLEMENTS.c.invoice.in_(ids[start : start + CHUNK])
-            )
+    if replaced := [change.external_id for change in changes if change.version > 1]:
+        connection.execute(_GONE, {"of": connection_id, "wanted": replaced})
+    settlements = [
+        (
+            connection_id,
+            change.external_id,
+            position,
+            settlement.kind,
+            to_minor(settlement.amount, change.record.currency),
+            to_minor(settlement.base_amount, change.record.base_currency),
+            settlement.settled_on,
+            settlement.source,
+            settlement.derived,
         )
-    values = [
-        {
-            "connection_id": connection_id,
-            "invoice": change.external_id,
-            "position": position,
-            "kind": settlement.kind,
-            "amount_minor": to_minor(settlement.amount, change.record.currency),
-            "base_amount_minor": to_minor(settlement.base_amount, change.record.base_currency),
-            "settled_on": settlement.settled_on,
-            "source": settlement.source,
-            "derived": settlement.derived,
-        }
         for change in changes
         if isinstance(change.record, Invoice) and not change.removed
         for position, settlement in enumerate(change.record.settlements)
     ]
-    bulk.insert(connection, SETTLEMENTS, values)
+    bulk.insert(connection, SETTLEMENTS, tuple(SETTLEMENTS.c.keys()), settlements)

@@ -2,34 +2,41 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from connector.adapter import REFERENCE_GROUP, Fields, Removal, Row
 from connector.store import bulk
+from connector.store.among import among
 from connector.store.engine import Store
 from connector.store.tables import RowRow
 
 TABLE: sa.Table = RowRow.__table__  # type: ignore[attr-defined]  # SQLModel sets it
-CHUNK = 900
-"""Keys in one IN list; inside every database's limit of bound values."""
+COLUMNS = tuple(TABLE.c.keys())
 
 PREFIXES = 100
 """Beginnings of keys in one statement: each is a range of its own. A slash and the 0 after it bound what begins so."""
 
 # Built once, because each page and each batch of groups uses them; building one costs more than a small answer.
 _MINE = TABLE.c.connection_id == sa.bindparam("of")
-_NAMED = sa.and_(
-    _MINE, TABLE.c.kind == sa.bindparam("of_kind"), TABLE.c.key.in_(sa.bindparam("wanted", expanding=True))
-)
-_STORED = sa.select(TABLE.c.key, TABLE.c.group_key, TABLE.c.version, TABLE.c.open, TABLE.c.data).where(_NAMED)
+_NAMED = sa.and_(_MINE, TABLE.c.kind == sa.bindparam("of_kind"), among(TABLE.c.key, "wanted"))
+_STORED = sa.select(TABLE.c.key, TABLE.c.version, TABLE.c.group_key, TABLE.c.open, TABLE.c.data).where(_NAMED)
+_PLACES = sa.select(TABLE.c.key, TABLE.c.version, TABLE.c.group_key).where(_NAMED)
 _SEEN = sa.update(TABLE).where(_NAMED).values(seen=sa.bindparam("now"))
+_GONE = sa.delete(TABLE).where(_NAMED)
 _OF_GROUPS = sa.select(TABLE.c.group_key, TABLE.c.kind, TABLE.c.key, TABLE.c.data).where(
-    _MINE, TABLE.c.group_key.in_(sa.bindparam("wanted", expanding=True))
+    _MINE, among(TABLE.c.group_key, "wanted")
 )
-_CHILDREN = sa.select(sa.exists().where(_MINE, TABLE.c.parent.is_not(None)))
+_HAS_CHILDREN = sa.select(sa.exists().where(_MINE, TABLE.c.parent.is_not(None)))
+_CHILDREN = sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.parent, TABLE.c.group_key).where(
+    _MINE, among(TABLE.c.parent, "wanted")
+)
+_JOINED = (
+    sa.update(TABLE)
+    .where(_MINE, TABLE.c.kind == sa.bindparam("of_kind"), TABLE.c.key == sa.bindparam("of_key"))
+    .values(group_key=sa.bindparam("group"))
+)
 
 _decode = msgspec.json.decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -51,34 +58,35 @@ def upsert(
     cycle, which a read from the beginning needs. Of several rows with one key the newest version counts. Rows whose
     parent is unknown wait without a group until the parent comes.
     """
-    touched: set[str] = set()
-    changed: list[dict[str, Any]] = []
+    touched: set[str | None] = set()
+    changed: list[bulk.Row] = []
     for kind, by_key in _newest(rows).items():
         stored = _stored(connection, connection_id, kind, list(by_key))
-        parents = _parent_groups(connection, connection_id, by_key.values())
+        parents = _groups_of(connection, connection_id, {_name(row.parent) for row in by_key.values() if row.parent})
         unchanged = []
         for key, row in by_key.items():
-            before = stored.get(key)
-            group = row.group if row.parent is None else parents.get("/".join(row.parent))
+            parent = row.parent and _name(row.parent)
+            group = parents.get(parent) if parent else row.group
+            version = row.version
             data = _encode(row.fields)
-            if before is not None:
-                if row.version is not None and row.version < before.version:
+            same, left = False, None
+            if (before := stored.get(key)) is not None:
+                _, known, left, was_open, was = before
+                version = known if version is None else version
+                if version < known:
                     continue
-                if (data, group, row.open) == (before.data, before.group_key, before.open):
-                    if row.version is not None and row.version > before.version:
-                        changed.append(_values(connection_id, row, group, row.version, cycle, data))
-                    elif seen:
-                        unchanged.append(key)
+                same = data == was and group == left and row.open == was_open
+                if same and version == known:
+                    unchanged.append(key)
                     continue
-            version = before.version if before is not None and row.version is None else row.version or 0
-            changed.append(_values(connection_id, row, group, version, cycle, data))
-            if kind not in quiet:
-                touched.update(name for name in (group, before and before.group_key) if name is not None)
-        _mark_seen(connection, connection_id, kind, unchanged, cycle)
-    if changed:
-        bulk.upsert(connection, TABLE, changed)
-        touched |= _adopt(connection, connection_id, [f"{values['kind']}/{values['key']}" for values in changed])
-    return touched
+            changed.append((connection_id, kind, key, group, parent, version or 0, row.open, row.day, cycle, data))
+            if not same and kind not in quiet:
+                touched |= {group, left}
+        if seen and unchanged:
+            connection.execute(_SEEN, {"of": connection_id, "of_kind": kind, "wanted": unchanged, "now": cycle})
+    bulk.upsert(connection, TABLE, COLUMNS, changed)
+    touched |= _adopt(connection, connection_id, [f"{values[1]}/{values[2]}" for values in changed])
+    return {group for group in touched if group is not None}
 
 
 def remove(
@@ -90,20 +98,15 @@ def remove(
     for removal in removals:
         by_kind.setdefault(removal.kind, {})[removal.key] = removal.version
     for kind, versions in by_kind.items():
-        stored = _stored(connection, connection_id, kind, list(versions))
         gone = []
-        for key, row in stored.items():
+        for key, stored, group in _places(connection, connection_id, kind, list(versions)):
             version = versions[key]
-            if version is None or version >= row.version:
+            if version is None or version >= stored:
                 gone.append(key)
-                if row.group_key is not None and kind not in quiet:
-                    touched.add(row.group_key)
-        for chunk in _chunks(gone):
-            connection.execute(
-                sa.delete(TABLE).where(
-                    TABLE.c.connection_id == connection_id, TABLE.c.kind == kind, TABLE.c.key.in_(chunk)
-                )
-            )
+                if group is not None and kind not in quiet:
+                    touched.add(group)
+        if gone:
+            connection.execute(_GONE, {"of": connection_id, "of_kind": kind, "wanted": gone})
     return touched
 
 
@@ -158,11 +161,10 @@ def of_groups(
 
     Sorted here: asked to sort, SQLite prefers a scan of all rows in key order to the index on groups.
     """
-    found: dict[str, list[tuple[str, str, bytes]]] = {group: [] for group in groups}
-    for chunk in _chunks(groups):
-        for group, kind, key, data in connection.execute(_OF_GROUPS, {"of": connection_id, "wanted": chunk}).all():
-            found[group].append((kind, key, data))
-    return {group: _by_kind(raw) for group, raw in found.items()}
+    found: dict[str, dict[str, list[Fields]]] = {group: {} for group in groups}
+    for group, kind, _, data in sorted(bulk.select(connection, _OF_GROUPS, of=connection_id, wanted=groups)):
+        found[group].setdefault(kind, []).append(_decode(data))
+    return found
 
 
 def references(store: Store, connection_id: int) -> dict[str, list[Fields]]:
@@ -182,7 +184,7 @@ def of_kind(store: Store, connection_id: int, kind: str) -> list[Fields]:
 def of_keys(store: Store, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Fields]:
     """Those of the rows that are stored, by key."""
     with store.read() as connection:
-        return {key: _decode(row.data) for key, row in _stored(connection, connection_id, kind, keys).items()}
+        return {key: _decode(row[-1]) for key, row in _stored(connection, connection_id, kind, keys).items()}
 
 
 def parts(store: Store, connection_id: int, kind: str, of: Sequence[str]) -> dict[str, Fields]:
@@ -216,19 +218,12 @@ _NEWEST_DAY = sa.select(sa.func.max(TABLE.c.day)).where(
 )
 
 
-def newest_days(store: Store, connection_id: int, kind: str, among: Sequence[str]) -> dict[str, date]:
+def newest_days(store: Store, connection_id: int, kind: str, groups: Sequence[str]) -> dict[str, date]:
     """The newest day of each of some groups, such as the last booking of each bank journal."""
     asked = {"of": connection_id, "of_kind": kind}
     with store.read() as connection:
-        days = {group: connection.execute(_NEWEST_DAY, {**asked, "group": group}).scalar() for group in among}
+        days = {group: connection.execute(_NEWEST_DAY, {**asked, "group": group}).scalar() for group in groups}
     return {group: day for group, day in days.items() if day is not None}
-
-
-def _by_kind(raw: list[tuple[str, str, bytes]]) -> dict[str, list[Fields]]:
-    by_kind: dict[str, list[Fields]] = {}
-    for kind, _, data in sorted(raw):
-        by_kind.setdefault(kind, []).append(_decode(data))
-    return by_kind
 
 
 def _newest(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
@@ -241,96 +236,57 @@ def _newest(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     return newest
 
 
-def _stored(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for chunk in _chunks(keys):
-        for row in connection.execute(_STORED, {"of": connection_id, "of_kind": kind, "wanted": chunk}).all():
-            found[row.key] = row
-    return found
+def _stored(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str]) -> dict[str, bulk.Row]:
+    """By key: (key, version, group, open, data)."""
+    found = bulk.select(connection, _STORED, of=connection_id, of_kind=kind, wanted=keys)
+    return {row[0]: row for row in found}
 
 
-def _parent_groups(connection: sa.Connection, connection_id: int, rows: Iterable[Row]) -> dict[str, str | None]:
-    wanted: dict[str, set[str]] = {}
-    for row in rows:
-        if row.parent is not None:
-            wanted.setdefault(row.parent[0], set()).add(row.parent[1])
+def _places(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str]) -> list[bulk.Row]:
+    """(key, version, group) of those that are stored."""
+    return bulk.select(connection, _PLACES, of=connection_id, of_kind=kind, wanted=keys)
+
+
+def _name(place: tuple[str, str]) -> str:
+    """How a row is called in the column `parent`: its kind, which has no slash, and its key."""
+    return "/".join(place)
+
+
+def _groups_of(connection: sa.Connection, connection_id: int, names: Iterable[str]) -> dict[str, str | None]:
+    """The groups of some rows by name; the unknown ones are missing."""
+    by_kind: dict[str, list[str]] = {}
+    for name in names:
+        kind, _, key = name.partition("/")
+        by_kind.setdefault(kind, []).append(key)
     return {
-        f"{kind}/{key}": row.group_key
-        for kind, keys in wanted.items()
-        for key, row in _stored(connection, connection_id, kind, sorted(keys)).items()
+        f"{kind}/{key}": group
+        for kind, keys in by_kind.items()
+        for key, _, group in _places(connection, connection_id, kind, keys)
     }
 
 
-def _adopt(connection: sa.Connection, connection_id: int, arrived: Iterable[str]) -> set[str]:
+def _adopt(connection: sa.Connection, connection_id: int, arrived: list[str]) -> set[str]:
     """Give the children of rows that just came or moved their parent's group, and theirs in turn.
 
     Returns the groups they joined and left.
     """
     touched: set[str] = set()
-    names = sorted(arrived) if _has_children(connection, connection_id) else []
-    while names:
-        moves = [move for chunk in _chunks(names) for move in _moves(connection, connection_id, chunk)]
+    if not arrived or not bulk.select(connection, _HAS_CHILDREN, of=connection_id)[0][0]:
+        return touched
+    while arrived:
+        children = bulk.select(connection, _CHILDREN, of=connection_id, wanted=arrived)
+        groups = _groups_of(connection, connection_id, {parent for _, _, parent, _ in children})
+        moves = [
+            (kind, key, left, group) for kind, key, parent, left in children if (group := groups.get(parent)) != left
+        ]
         if moves:
             connection.execute(
-                sa.update(TABLE)
-                .where(
-                    TABLE.c.connection_id == connection_id,
-                    TABLE.c.kind == sa.bindparam("of_kind"),
-                    TABLE.c.key == sa.bindparam("of_key"),
-                )
-                .values(group_key=sa.bindparam("group")),
-                [{"of_kind": child.kind, "of_key": child.key, "group": group} for child, group in moves],
+                _JOINED,
+                [
+                    {"of": connection_id, "of_kind": kind, "of_key": key, "group": group}
+                    for kind, key, _, group in moves
+                ],
             )
-        touched |= {name for child, group in moves for name in (group, child.group_key) if name is not None}
-        names = [f"{child.kind}/{child.key}" for child, _ in moves]
+        touched |= {group for *_, left, joined in moves for group in (left, joined) if group is not None}
+        arrived = [f"{kind}/{key}" for kind, key, *_ in moves]
     return touched
-
-
-def _has_children(connection: sa.Connection, connection_id: int) -> bool:
-    return bool(connection.execute(_CHILDREN, {"of": connection_id}).scalar())
-
-
-def _moves(connection: sa.Connection, connection_id: int, parents: Sequence[str]) -> list[tuple[Any, str | None]]:
-    """Children that are not in the group of their parent, each with that group."""
-    children = connection.execute(
-        sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.parent, TABLE.c.group_key).where(
-            TABLE.c.connection_id == connection_id, TABLE.c.parent.in_(parents)
-        )
-    ).all()
-    if not children:
-        return []
-    named = {tuple(child.parent.split("/", 1)) for child in children}
-    found = connection.execute(
-        sa.select(TABLE.c.kind, TABLE.c.key, TABLE.c.group_key).where(
-            TABLE.c.connection_id == connection_id, sa.tuple_(TABLE.c.kind, TABLE.c.key).in_(named)
-        )
-    )
-    groups = {f"{kind}/{key}": group for kind, key, group in found}
-    return [(child, group) for child in children if (group := groups.get(child.parent)) != child.group_key]
-
-
-def _mark_seen(connection: sa.Connection, connection_id: int, kind: str, keys: Sequence[str], cycle: int) -> None:
-    for chunk in _chunks(keys):
-        connection.execute(_SEEN, {"of": connection_id, "of_kind": kind, "wanted": chunk, "now": cycle})
-
-
-def _values(  # noqa: PLR0917 - one call for each row of a page
-    connection_id: int, row: Row, group: str | None, version: int, cycle: int, data: bytes
-) -> dict[str, Any]:
-    return {
-        "connection_id": connection_id,
-        "kind": row.kind,
-        "key": row.key,
-        "group_key": group,
-        "parent": None if row.parent is None else "/".join(row.parent),
-        "version": version,
-        "open": row.open,
-        "day": row.day,
-        "seen": cycle,
-        "data": data,
-    }
-
-
-def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(keys), CHUNK):
-        yield keys[start : start + CHUNK]
