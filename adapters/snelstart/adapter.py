@@ -122,6 +122,7 @@ class SnelStart:
         match kind:
             case "relation":
                 decoded = await self._find.relations(keys, chart)
+                decoded.rows += await self._hidden(decoded.missing(keys))
             case "invoice":
                 decoded = await self._invoices(keys, chart)
             case "mandates":
@@ -289,6 +290,16 @@ class SnelStart:
         decoded = await self._find.invoices(keys, chart, stored=await self._known.count("invoice"))
         await self._note_invoices(decoded.rows)
         return decoded
+
+    async def _hidden(self, keys: Collection[str]) -> Sequence[Row]:
+        """Relations that are neither listed nor shown, while we hold invoices to them: inactive ones (sheet 5.1)."""
+        groups = await self._known.groups(keys) if keys else {}
+        owing = {key: rows.get("relation", ()) for key, rows in groups.items() if rows.get("invoice")}
+        return [
+            Row(kind="relation", key=key, group=key, fields={**stored, "nonactief": True})
+            for key, found in owing.items()
+            for stored in found
+        ]
 
     @property
     def _known(self) -> Stored:

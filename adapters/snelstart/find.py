@@ -53,8 +53,7 @@ class Finder:
         return found
 
     async def _complete(self, kind: str, keys: Collection[str], answer: Decoded, chart: Chart) -> Decoded:
-        missing = set(keys) - {row.key for row in answer.rows} - {bad.key for bad in answer.bad}
-        answer.add(await self.by_id(kind, missing, chart))
+        answer.add(await self.by_id(kind, answer.missing(keys), chart))
         return answer
 
 

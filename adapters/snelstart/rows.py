@@ -54,6 +54,9 @@ class Decoded:
         self.rows += more.rows
         self.bad += more.bad
 
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        return set(keys) - {row.key for row in self.rows} - {bad.key for bad in self.bad}
+
     def among(self, keys: Collection[str]) -> list[Row | BadRow]:
         """Those that were asked for: by key, by the booking that a line stands in, or as the sale of an invoice."""
         wanted = set(keys)

@@ -196,6 +196,23 @@ async def test_a_relation_that_is_inactive_is_found_although_not_by_its_id(world
     assert [(row.key, row.fields["nonactief"]) for row in answer if isinstance(row, Row)] == [(key, True)]
 
 
+async def test_a_relation_that_is_shown_nowhere_stays_as_inactive_while_it_has_invoices() -> None:
+    setup = settings(inactive_listed=False, inactive_by_id=False)
+    async with snel_world(setup, customers=6, invoices=25) as world:
+        owing = next(iter(world.simulator.books.matching.items.values())).customer.id
+        (idle,) = world.book("new_customer")
+        mirror = Mirror(world)
+        await mirror.cycle()
+        assert {owing, idle} <= {one.external_id for one in mirror.assemble().customers}
+        for key in (owing, idle):
+            world.book("block_customer", customer=key)
+        for _ in range(3):  # all relations are read weekly
+            await later(world, mirror, timedelta(days=7))
+        kept = {one.external_id: one for one in mirror.assemble().customers}
+        assert (kept[owing].active, idle in kept) == (False, False)
+        assert_equals_truth(mirror.assemble(), world.truth())
+
+
 # Cursors (sheet 4)
 
 
