@@ -14,7 +14,7 @@ from adapters.snelstart.feeds import CHANGED, SWEPT, condition_of, feeds
 from adapters.snelstart.find import Finder, printed
 from adapters.snelstart.kinds import MONEY, SOURCES, collection
 from adapters.snelstart.review import Review
-from adapters.snelstart.rows import Chart, Decoded, booked, decode, last_days, reference
+from adapters.snelstart.rows import DOUBT, Chart, Decoded, booked, decode, doubt, last_days, reference
 from adapters.snelstart.settle import CURRENCY
 from adapters.snelstart.ubl import ubl
 from connector.adapter import (
@@ -177,7 +177,7 @@ class SnelStart:
                     days = last_days(items, days)
                 decoded = decode(kind, items, chart)
                 if kind == "invoice":
-                    await self._note_invoices(decoded.rows)
+                    await self._note_invoices(decoded)
                 yield _page(decoded)
         yield Page(cursor=None, rows=booked(days))
         self._newest[kind] = last
@@ -185,7 +185,7 @@ class SnelStart:
     async def _open_invoices(self, chart: Chart) -> AsyncIterator[Page]:
         async for items in self._api.sweep("verkoopfacturen", query.IS_OPEN):
             decoded = decode("invoice", items, chart)
-            await self._note_invoices(decoded.rows)
+            await self._note_invoices(decoded)
             yield _page(decoded)
 
     async def _changes(self, kind: str, cursor: str | None, chart: Chart) -> AsyncIterator[Page]:
@@ -206,17 +206,17 @@ class SnelStart:
                 removals = [] if first else await self._note_bookings(kind, items, decoded, chart)
                 decoded.rows += booked(last_days(items, await self._days(items)))
             elif kind == "invoice":
-                await self._note_invoices(decoded.rows)
+                await self._note_invoices(decoded)
             elif kind == "memorial" and not first:
                 await self._note_memorials(decoded.rows)
             yield Page(cursor=cursor, rows=decoded.rows, removals=removals, bad=decoded.bad)
         yield Page(cursor=latest)
 
-    async def _note_invoices(self, found: Sequence[Row]) -> None:
-        """What has changed is reviewed when everything else is read."""
-        invoices = {row.key: row.fields for row in found if row.kind == "invoice"}
+    async def _note_invoices(self, decoded: Decoded) -> None:
+        """What has changed is reviewed when everything else is read, if need be by a later process."""
+        invoices = {row.key: row for row in decoded.rows if row.kind == "invoice"}
         before = await self._known.rows("invoice", invoices)
-        self._review.invoices_read({key: one for key, one in invoices.items() if key in before and before[key] != one})
+        decoded.rows += [doubt(row) for key, row in invoices.items() if key in before and before[key] != row.fields]
 
     async def _note_bookings(
         self, kind: str, items: Sequence[dict[str, Any]], decoded: Decoded, chart: Chart
@@ -242,10 +242,11 @@ class SnelStart:
 
     async def _reviewed(self, chart: Chart) -> AsyncIterator[Page]:
         """Whatever was touched and does not add up is read again: the invoice, then what settled it (sheet 13.2)."""
+        doubts = await self._known.parts(DOUBT, ["invoice"])
         touched = await self._review.touched(self._known)
-        found = await self._invoices(self._review.doubtful(touched), chart)
+        found = await self._read_invoices(self._review.doubtful(touched), chart)
         again = {row.key: row.fields for row in found.rows if row.kind == "invoice"}
-        removals = []
+        removals = [Removal(kind=DOUBT, key=key) for key in doubts]
         for kind, bookings in self._review.suspects(touched, again).items():
             decoded = await self._find.by_id(kind, bookings, chart)
             removals += await self._withdrawn(kind, bookings, decoded)
@@ -287,9 +288,12 @@ class SnelStart:
         return wire.item(answer.json(), answer.where)
 
     async def _invoices(self, keys: Collection[str], chart: Chart) -> Decoded:
-        decoded = await self._find.invoices(keys, chart, stored=await self._known.count("invoice"))
-        await self._note_invoices(decoded.rows)
+        decoded = await self._read_invoices(keys, chart)
+        await self._note_invoices(decoded)
         return decoded
+
+    async def _read_invoices(self, keys: Collection[str], chart: Chart) -> Decoded:
+        return await self._find.invoices(keys, chart, stored=await self._known.count("invoice"))
 
     async def _hidden(self, keys: Collection[str]) -> Sequence[Row]:
         """Relations that are neither listed nor shown, while we hold invoices to them: inactive ones (sheet 5.1)."""

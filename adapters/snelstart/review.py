@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from adapters.snelstart.kinds import MONEY
+from adapters.snelstart.rows import DOUBT
 from connector.adapter import Fields, Stored
 from connector.domain.money import ZERO
 
@@ -35,18 +36,14 @@ class Touched(NamedTuple):
 
 
 class Review:
-    """What one cycle has touched so far."""
+    """What one cycle has touched so far, beside the doubts that are stored."""
 
     def __init__(self) -> None:
-        self._invoices: set[str] = set()
         self._sales: set[str] = set()
         self._bookings: set[str] = set()
         """Bookings that were read in this cycle, so that their lines are true."""
         self._hints: set[tuple[str, str]] = set()
         """Relation and number of invoices that a new memorial line names."""
-
-    def invoices_read(self, changed: Collection[str]) -> None:
-        self._invoices.update(changed)
 
     def bookings_read(self, bookings: Collection[str], sales: Collection[str]) -> None:
         """`sales`: those they settle, and those they settled before."""
@@ -60,9 +57,10 @@ class Review:
 
     async def touched(self, stored: Stored) -> list[Touched]:
         """What is stored by now of everything that was touched."""
+        doubts = await stored.parts(DOUBT, ["invoice"])
         sales = await stored.rows("sale", self._sales)
         by_booking = {sale["invoice"] for sale in sales.values()}
-        invoices = await stored.rows("invoice", by_booking | self._invoices)
+        invoices = await stored.rows("invoice", by_booking | {one["invoice"] for one in doubts.values()})
         groups = {one["relatie"] for one in invoices.values() if "relatie" in one}
         groups |= {relation for relation, _ in self._hints}
         ordered = sorted(groups)

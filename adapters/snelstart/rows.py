@@ -12,6 +12,7 @@ from adapters.snelstart.kinds import BOOKING, KINDS, MANDATE, MONEY, RECEIVABLES
 from connector.adapter import REFERENCE_GROUP, BadRow, Fields, References, Row
 from connector.decoding import decoder, essential, guid
 
+DOUBT: Final = "doubt"
 UNASSIGNED: Final = "unassigned"
 """The group of what names no relation."""
 _GUID: Final = 36
@@ -58,9 +59,11 @@ class Decoded:
         return set(keys) - {row.key for row in self.rows} - {bad.key for bad in self.bad}
 
     def among(self, keys: Collection[str]) -> list[Row | BadRow]:
-        """Those that were asked for: by key, by the booking that a line stands in, or as the sale of an invoice."""
+        """Those that were asked for: by key, by the booking that a line stands in, or what goes with an invoice."""
         wanted = set(keys)
-        found = [row for row in self.rows if row.kind == "sale" or not wanted.isdisjoint((row.key, row.key[:_GUID]))]
+        found = [
+            row for row in self.rows if row.kind in {"sale", DOUBT} or not wanted.isdisjoint((row.key, row.key[:_GUID]))
+        ]
         return [*found, *self.bad]
 
 
@@ -114,6 +117,11 @@ def _invoice(fields: Fields) -> Iterator[Row]:
     yield Row(kind="invoice", key=fields["id"], group=group, fields=fields, open=open_)
     if (sale := fields.get("verkoopBoeking")) is not None:
         yield Row(kind="sale", key=sale, group=group, fields={"id": sale, "invoice": fields["id"]})
+
+
+def doubt(invoice: Row) -> Row:
+    """Goes with an invoice that has changed, until somebody has looked whether it still adds up."""
+    return Row(kind=DOUBT, key=f"invoice/{invoice.key}", group=invoice.group, fields={"invoice": invoice.key})
 
 
 def _lines(kind: str, item: Mapping[str, Any]) -> Iterator[Row]:

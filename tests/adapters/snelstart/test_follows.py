@@ -13,7 +13,7 @@ from connector.adapter import Row
 from connector.domain.records import Invoice
 from connector.errors import Stopped
 from tests.adapters.snelstart.worlds import NO_OPEN_FILTER, SnelWorld, invoice, later, pages, settings, snel_world
-from tests.conformance.adapters import Mirror, assert_equals_truth, balance
+from tests.conformance.adapters import Mirror, Stop, assert_equals_truth, balance
 
 
 @pytest.fixture
@@ -54,6 +54,23 @@ async def test_a_deleted_payment_reopens_its_invoice(world: SnelWorld, mirror: M
     await later(world, mirror)
     assert_equals_truth(mirror.assemble(), world.truth())
     assert "unknown" not in {kind for one in mirror.assemble().invoices if one.open for kind in _kinds(one)}
+
+
+async def test_a_deleted_payment_is_found_although_the_process_died_before_it_looked(
+    world: SnelWorld, mirror: Mirror
+) -> None:
+    """The invoice shows its new amount once; that it has to be looked into is stored with it."""
+    world.book("pay")
+    await later(world, mirror)
+    world.book("delete_receipt")
+    world.clock.advance(3600)
+    for page in range(1, 8):
+        mirror.stop_after = mirror.pages + page
+        with pytest.raises(Stop):
+            await mirror.cycle()
+    mirror.stop_after = None
+    await mirror.cycle()
+    assert_equals_truth(mirror.assemble(), world.truth())
 
 
 async def test_a_moved_payment_opens_the_one_invoice_and_settles_the_other() -> None:
