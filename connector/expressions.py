@@ -18,8 +18,9 @@ class Compiled(NamedTuple):
     get: Apply
     texts: frozenset[str] | None
     """The only texts that can come out; None where that is not known beforehand."""
-    path: tuple[str, str] | None = None
-    """Set where the expression is nothing but a path of two names, as nearly all are."""
+    paths: tuple[tuple[str, str], ...] = ()
+    """Set where the expression is nothing but paths of two names, as nearly all are: whoever applies it can walk them
+    without a call each."""
 
 
 class Mistake(Exception):
@@ -58,7 +59,13 @@ class Parser:
         if len(alternatives) == 1:
             return alternatives[0]
         texts = [alternative.texts for alternative in alternatives if alternative.texts is not None]
-        return Compiled(_first(alternatives), frozenset[str]().union(*texts) if texts else None)
+        return Compiled(
+            _first([alternative.get for alternative in alternatives]),
+            frozenset[str]().union(*texts) if texts else None,
+            tuple(path for alternative in alternatives for path in alternative.paths)
+            if all(alternative.paths for alternative in alternatives)
+            else (),
+        )
 
     def _alternative(self) -> Compiled:
         kind, word = self.tokens.pop() if self.tokens else ("", "")
@@ -68,7 +75,7 @@ class Parser:
             if self.paths is not None and word not in self.paths:
                 _wrong(f"the package has no value {word!r}", nearest(word, sorted(self.paths)))
             first, _, rest = word.partition(".")
-            compiled = Compiled(_path(word), None, (first, rest) if rest and "." not in rest else None)
+            compiled = Compiled(_path(word), None, ((first, rest),) if rest and "." not in rest else ())
         else:
             _wrong("a path or a quoted text is missing", "see docs/mapping.md for what may be written")
         while self._take("|"):
@@ -128,10 +135,8 @@ class Parser:
         return False
 
 
-def _first(alternatives: list[Compiled]) -> Apply:
-    """The value of the first alternative that has one; plain paths are walked without a call each."""
-    gets = tuple(alternative.get for alternative in alternatives)
-    paths = tuple(alternative.path for alternative in alternatives if alternative.path is not None)
+def _first(gets: list[Apply]) -> Apply:
+    """The value of the first alternative that has one."""
 
     def first(source: Source) -> Any:
         for get in gets:
@@ -139,14 +144,7 @@ def _first(alternatives: list[Compiled]) -> Apply:
                 return value
         return None
 
-    def first_path(source: Source) -> Any:
-        for kind, name in paths:
-            row = source.get(kind)
-            if row is not None and (value := row.get(name)) is not None:
-                return value
-        return None
-
-    return first_path if len(paths) == len(gets) else first
+    return first
 
 
 def _path(dotted: str) -> Apply:

@@ -101,7 +101,7 @@ class _Entry(NamedTuple):
 
 class _Step(NamedTuple):
     field: str
-    get: Apply
+    value: Compiled
     convert: Apply
 
 
@@ -206,7 +206,7 @@ class _Compiler:
         wrong = sorted(compiled.texts - target.choices) if compiled.texts and target.choices else []
         for word in wrong:
             self._problem(entry.file, key, f"the field cannot be {word!r}", nearest(word, sorted(target.choices)))
-        return _Step(field, compiled.get, target.convert)
+        return _Step(field, compiled, target.convert)
 
     def _expression(self, key: str, entry: _Entry, section: str) -> Compiled:
         if isinstance(entry.value, bool | int):
@@ -256,15 +256,21 @@ class _Compiler:
 
 
 def _section(name: str, steps: list[_Step], custom: list[tuple[str, Apply]]) -> Section:
-    plan, extra = tuple(steps), tuple(custom)
+    plan = tuple((field, value.paths, value.get, convert) for field, value, convert in steps)
+    extra = tuple(custom)
 
     def apply(source: Source) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for field, get, convert in plan:
+        for field, paths, get, convert in plan:
             try:
-                value = get(source)
-                if value is not None:
-                    values[field] = value if convert is as_text and value.__class__ is str else convert(value)
+                for kind, key in paths:
+                    row = source.get(kind)
+                    if row is not None and (value := row.get(key)) is not None:
+                        break
+                else:
+                    if paths or (value := get(source)) is None:
+                        continue
+                values[field] = value if convert is as_text and value.__class__ is str else convert(value)
             except ValueError as error:
                 raise ValueError(f"{name}.{field}: {error}") from error
         if extra:
@@ -327,7 +333,7 @@ _CONVERT: Final[MappingOf[type, Apply]] = {
     bool: _boolean,
     int: lambda value: int(as_text(value)),
     Decimal: _decimal,
-    date: lambda value: date.fromisoformat(as_text(value)),
+    date: lambda value: date.fromisoformat(value if value.__class__ is str else as_text(value)),
     datetime: lambda value: datetime.fromisoformat(as_text(value)),
 }
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -132,18 +131,16 @@ class ExactAssembler:
             if not self._mapping.journals.count(item.journal):
                 result.left_out += item.base_open
                 continue
-            make = self._payment_of if item.money else partial(self._invoice_of, settled, documents)
+            of_item = self._source(item, source)
             try:
-                record = make(item, group, self._source(item, source))
+                if item.money:
+                    result.payments.append(self._payment_of(item, group, of_item))
+                else:
+                    result.invoices.append(self._invoice_of(settled, documents, item, group, of_item))
             except ValueError as error:
                 result.left_out += item.base_open
                 payload = {"line": item.line, "terms": item.terms}
                 result.bad.append(BadRow(kind="line", key=item.id, reason=str(error), payload=payload))
-                continue
-            if isinstance(record, Payment):
-                result.payments.append(record)
-            else:
-                result.invoices.append(record)
 
     def _source(self, item: Item, of_account: MappingOf[str, Any]) -> MappingOf[str, Any]:
         return {
@@ -210,6 +207,8 @@ class ExactAssembler:
 
     def _instalments(self, item: Item) -> tuple[Instalment, ...]:
         """One per due date; slices of one due date are what partial payments leave behind."""
+        if len(item.terms) < 2:
+            return ()
         by_day: dict[str, list[Decimal]] = {}
         for term in item.terms:
             amount = self._books.sign * Decimal(

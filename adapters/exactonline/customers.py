@@ -51,25 +51,23 @@ class Customers:
             return
         try:
             values = self._mapping.section("customer")(source)
-            customer = Customer(
-                external_id=account["ID"],
-                debtor=self.debtor(account),
-                terms=self._terms(account.get("PaymentConditionSales")),
-                **({"name": account.get("Code") or account["ID"]} | values),
-            )
+            terms = self._terms(account.get("PaymentConditionSales"))
         except ValueError as error:
             result.bad.append(BadRow(kind="account", key=account["ID"], reason=str(error), payload=account))
             return
         accounts = {one["ID"]: one for one in rows.get("bankaccount", ())}
         result.customers.append(
-            msgspec.structs.replace(
-                customer,
+            Customer(
+                external_id=account["ID"],
+                debtor=self.debtor(account),
+                terms=terms,
                 contacts=tuple(self._contacts(result, source, rows)),
                 addresses=tuple(self._addresses(result, source, rows)),
                 bank_accounts=tuple(
                     self._each(result, "bank_account", BankAccount, _usable(accounts.values()), source)
                 ),
                 mandates=tuple(self._mandates(result, source, rows, accounts)),
+                **({"name": account.get("Code") or account["ID"]} | values),
             )
         )
 

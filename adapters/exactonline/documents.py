@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.exactonline.items import Item
 from connector.adapter import Fields
@@ -42,17 +42,25 @@ class Documents:
         if (manual := self._documents.get(line.get("Document", ""))) is not None:
             found.append(manual)
         unique = {one["ID"]: one for one in found}
-        return tuple(document for one in unique.values() for document in self._each(one))
+        made = [
+            _made(file, printed=one.get("Type") == _SALES_INVOICE)
+            for key, one in unique.items()
+            for file in self._files[key]
+        ]
+        return tuple(document for document in made if document is not None)
 
-    def _each(self, document: Fields) -> Iterator[Document]:
-        for file in self._files[document["ID"]]:
-            handle = _handle(file)
-            if handle is not None:
-                name, size = file.get("FileName"), file.get("FileSize")
-                kind = _kind(name or "", printed=document.get("Type") == _SALES_INVOICE)
-                yield Document(
-                    kind=kind, handle=handle, file_name=name, size=None if size is None else int(float(size))
-                )
+
+def _made(file: Fields, *, printed: bool) -> Document | None:
+    """None where the address is not understood: the file cannot be fetched."""
+    if (handle := _handle(file)) is None:
+        return None
+    name, size = file.get("FileName"), file.get("FileSize")
+    return Document(
+        kind=_kind(name or "", printed=printed),
+        handle=handle,
+        file_name=name,
+        size=None if size is None else int(float(size)),
+    )
 
 
 def _kind(name: str, *, printed: bool) -> DocumentKind:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+import msgspec
+
 from adapters.exactonline.kinds import CASH_FLOW, MONEY_JOURNALS, OPEN_BELOW
 from connector.adapter import Fields
 from connector.domain.money import ZERO, exact
@@ -33,7 +35,7 @@ class Books:
     """Journal code -> type."""
 
 
-class Slice(NamedTuple):
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """A part of an item that is matched with something."""
 
     amount: Decimal
@@ -43,13 +45,12 @@ class Slice(NamedTuple):
     mentions: int | None
     """The invoice number in the ledger line: what the booking was meant for, whatever it was matched with since.
     An adjustment is booked for its match, so there the two are the same."""
-    reference: str | None
-    until: str | None
+    reference: str | None = None
+    until: str | None = None
     """Items matched with one another carry the same end date."""
 
 
-@dataclass(slots=True, eq=False)
-class Item:
+class Item(msgspec.Struct, kw_only=True, eq=False):
     id: str
     line: Fields | None
     terms: Sequence[Fields]
@@ -62,6 +63,9 @@ class Item:
     base_total: Decimal
     open: Decimal
     base_open: Decimal
+    settled: Decimal
+    """What has been taken off the total; negative for an invoice."""
+    base_settled: Decimal
     head: Fields
     """The term that speaks for all: the first to fall due of what is open, else of all."""
     slices: Sequence[Slice] = ()
@@ -79,15 +83,6 @@ class Item:
     @property
     def day(self) -> str | None:
         return (self.line or _NOTHING).get("Date") or self.head.get("InvoiceDate")
-
-    @property
-    def settled(self) -> Decimal:
-        """What has been taken off the total; negative for an invoice."""
-        return self.open - self.total
-
-    @property
-    def base_settled(self) -> Decimal:
-        return self.base_open - self.base_total
 
     @property
     def closed(self) -> bool:
@@ -124,11 +119,12 @@ def _item(key: str, line: Fields | None, terms: list[Fields], books: Books) -> I
     base_open = ZERO
     try:
         open_terms = [term for term in terms if term["Status"] < OPEN_BELOW]
-        base_open = books.sign * sum((Decimal(term["AmountDC"]) for term in open_terms), ZERO)
+        if open_terms:
+            base_open = books.sign * sum([Decimal(term["AmountDC"]) for term in open_terms], ZERO)
         head = line or terms[0]
         currency = head.get("Currency") or books.currency
         foreign = currency != books.currency
-        open_ = books.sign * sum((_foreign(term) for term in open_terms), ZERO) if foreign else base_open
+        open_ = books.sign * sum([_foreign(term) for term in open_terms], ZERO) if foreign else base_open
         if line is not None:
             type_, journal = line.get("Type", 0), line.get("JournalCode")
             base_total = Decimal(line["AmountDC"])
@@ -137,6 +133,10 @@ def _item(key: str, line: Fields | None, terms: list[Fields], books: Books) -> I
             type_, journal = head.get("TransactionType", 0), head.get("Journal")
             base_total = _booked(head.get("TransactionAmountDC"), base_open)
             total = _booked(head.get("TransactionAmountFC"), open_) if foreign else base_total
+        total = exact(total, currency)
+        base_total = exact(base_total, books.currency) if foreign else total
+        open_ = exact(open_, currency)
+        base_open = exact(base_open, books.currency) if foreign else open_
         item = Item(
             id=key,
             line=line,
@@ -145,13 +145,15 @@ def _item(key: str, line: Fields | None, terms: list[Fields], books: Books) -> I
             journal=journal,
             currency=currency,
             money=type_ == CASH_FLOW and books.journals.get(journal or "") in MONEY_JOURNALS,
-            total=exact(total, currency),
-            base_total=exact(base_total, books.currency),
-            open=exact(open_, currency),
-            base_open=exact(base_open, books.currency),
+            total=total,
+            base_total=base_total,
+            open=open_,
+            base_open=base_open,
+            settled=open_ - total,
+            base_settled=base_open - base_total,
             head=_head(open_terms or terms),
         )
-        item.slices = tuple(_slices(item, books, foreign=foreign))
+        item.slices = _slices(item, books, foreign=foreign)
     except (ValueError, ArithmeticError) as error:
         return Unreadable(key, str(error), base_open, {"line": line, "terms": terms})
     return item
@@ -176,24 +178,28 @@ def _booked(amount: str | None, open_: Decimal) -> Decimal:
     return Decimal(amount).copy_sign(open_) if open_ else Decimal(amount)
 
 
-def _slices(item: Item, books: Books, *, foreign: bool) -> Iterator[Slice]:
+def _slices(item: Item, books: Books, *, foreign: bool) -> Sequence[Slice]:
     line = item.line or _NOTHING
+    mentions = line.get("InvoiceNumber")
+    if not item.terms:
+        return (Slice(amount=item.total, base=item.base_total, names=mentions, mentions=mentions),)
+    slices = []
     for term in item.terms:
         if term["Status"] < OPEN_BELOW:
             continue
         base = books.sign * Decimal(term["AmountDC"])
         own = line.get("EntryNumber") or term.get("EntryNumber") if item.type in _DOCUMENTS else None
-        names, mentions = term.get("InvoiceNumber"), line.get("InvoiceNumber")
+        names = term.get("InvoiceNumber")
         if names is None and item.type in ADJUSTING:
             names = mentions
-        yield Slice(
-            amount=books.sign * _foreign(term) if foreign else base,
-            base=base,
-            names=None if names == own else names,
-            mentions=None if mentions == own else mentions,
-            reference=(term.get("YourRef") or line.get("YourRef")) if item.money else None,
-            until=term.get("EndDate"),
+        slices.append(
+            Slice(
+                amount=books.sign * _foreign(term) if foreign else base,
+                base=base,
+                names=None if names == own else names,
+                mentions=None if mentions == own else mentions,
+                reference=(term.get("YourRef") or line.get("YourRef")) if item.money else None,
+                until=term.get("EndDate"),
+            )
         )
-    if not item.terms:
-        named = line.get("InvoiceNumber")
-        yield Slice(item.total, item.base_total, names=named, mentions=named, reference=None, until=None)
+    return slices

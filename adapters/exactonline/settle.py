@@ -5,7 +5,7 @@ is marked derived, and whatever nothing explains stays visible as kind `unknown`
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -65,7 +65,8 @@ def settle(items: Sequence[Item]) -> Settled:
     for item in items:
         if not item.money and item.id not in matcher.result.absorbed:
             known = matcher.result.by_item[item.id]
-            known += list(_remainder(item, known))
+            if (rest := _remainder(item, known)) is not None:
+                known.append(rest)
     return matcher.result
 
 
@@ -79,10 +80,10 @@ def status(item: Item, settlements: Sequence[Settlement]) -> PaymentStatus:
 
 def settled_on(item: Item, settlements: Sequence[Settlement]) -> date | None:
     """The day of the last settlement, once nothing is open and every day is known."""
-    days = [one.settled_on for one in settlements]
-    if not item.closed or not days or None in days:
+    if not item.closed or not settlements:
         return None
-    return max(day for day in days if day is not None)
+    days = [one.settled_on for one in settlements if one.settled_on is not None]
+    return max(days) if len(days) == len(settlements) else None
 
 
 def _settles(item: Item) -> bool:
@@ -108,10 +109,10 @@ class _Matcher:
                 continue
             self._targets.append(item)
             self._need[item.id] = (item.settled, item.base_settled)
-            if item.number is not None:
-                self._by_number[item.number].append(item)
-            if item.reference is not None:
-                self._by_reference[item.reference].append(item)
+            if (number := item.number) is not None:
+                self._by_number[number].append(item)
+            if (reference := item.reference) is not None:
+                self._by_reference[reference].append(item)
 
     def by_name(self, *, exactly: bool) -> None:
         """Settle what a slice names: the package filled it in when it matched the two (sheet 8.6, step 1)."""
@@ -218,24 +219,27 @@ class _Matcher:
             self.result.by_item[item.id].append(mirrored)
 
 
-def _remainder(item: Item, known: Sequence[Settlement]) -> Iterator[Settlement]:
-    amount = item.settled - sum((one.amount for one in known), ZERO)
-    base = item.base_settled - sum((one.base_amount for one in known), ZERO)
+def _remainder(item: Item, known: Sequence[Settlement]) -> Settlement | None:
+    amount, base = item.settled, item.base_settled
+    for one in known:
+        amount -= one.amount
+        base -= one.base_amount
     if amount:
         last = max((day for term in item.terms if (day := term.get("LastPaymentDate"))), default=None)
-        yield Settlement(
+        return Settlement(
             kind="unknown",
             amount=amount,
             base_amount=base,
             settled_on=date.fromisoformat(last) if last else None,
             derived=True,
         )
-    elif base:
+    if base:
         days = [one.settled_on for one in known if one.settled_on is not None]
-        yield Settlement(
+        return Settlement(
             kind="exchange_difference",
             amount=ZERO,
             base_amount=base,
             settled_on=max(days, default=None),
             derived=True,
         )
+    return None

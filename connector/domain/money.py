@@ -47,7 +47,7 @@ def exact(value: Decimal | int | str, currency: str) -> Decimal:
     quantised = amount.quantize(_QUANTA[_EXPONENTS.get(currency, 2)])
     if quantised != amount:
         raise ValueError(f"amount {value} is finer than the minor unit of {currency}")
-    return quantised + ZERO if quantised else abs(quantised)
+    return quantised or abs(quantised)
 
 
 def to_minor(amount: Decimal, currency: str) -> int:

@@ -12,8 +12,6 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from connector.domain.money import ZERO
-
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -226,9 +224,13 @@ class Invoice(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Settled before the connection was linked: kept for statistics, never to be mailed."""
 
     def __post_init__(self) -> None:
-        if self.total + sum((s.amount for s in self.settlements), ZERO) != self.open:
+        left, base_left = self.total, self.base_total
+        for one in self.settlements:
+            left += one.amount
+            base_left += one.base_amount
+        if left != self.open:
             raise ValueError(f"invoice {self.external_id}: total and settlements do not add up to open")
-        if self.base_total + sum((s.base_amount for s in self.settlements), ZERO) != self.base_open:
+        if base_left != self.base_open:
             raise ValueError(f"invoice {self.external_id}: base total and settlements do not add up to base open")
 
 
