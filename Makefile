@@ -4,18 +4,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+NIGHTLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock bench
+.PHONY: help demo test nightly lint lock bench
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/installed  ## link, sync and mirror a simulated administration, and check it to the cent
 	@$(BIN)/connector demo
 
 test: lint  ## lint, types, import contracts and the whole test suite
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+
+nightly: .venv/installed  ## the properties and the long stories with many examples, which differ each night: an hour or two
+	@CONNECTOR_TEST_PROFILE=nightly $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -k "$(NIGHTLY)"
 
 bench: .venv/installed .venv-bench/installed  ## measure against a floor and dlt on recorded pages; BENCH="--size small" is quick
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -15,12 +15,14 @@ from connector.delivery import Deliverer, DeliveryReport
 from connector.errors import Busy
 from connector.outcome import CycleReport
 from connector.runtime import Runtime
+from connector.store import connections, destinations
 from connector.store.engine import Store
 
 NAME = "acme"
 DESTINATION = "backend"
 
 Work = Literal["cycle", "deliver"]
+LEASES: dict[Work, sa.Table] = {"cycle": connections.TABLE, "deliver": destinations.TABLE}
 
 
 class Crash(BaseException):
@@ -75,6 +77,8 @@ class Program:
 
     def __init__(self, settings: config.Settings, clock: Clock, seed: int) -> None:
         self._seed = seed
+        self.ended: list[str] = []
+        """How each piece of `work` did; `lost` to another process, in the middle of a delivery."""
         self.runtime = Runtime.open(settings, packages(), clock)
         self.store = self.runtime.store = Mortal(self.runtime.store.engine)
         self._destinations = self.runtime.destinations()
@@ -97,10 +101,22 @@ class Program:
         """One after the other; another process may take each of them over."""
         for task in tasks:
             if task == "cycle":
-                await self.cycle()
-            else:
-                with contextlib.suppress(Busy):
-                    await self.deliver()
+                self.ended.append((await self.cycle()).outcome)
+                continue
+            try:
+                self.ended.append((await self.deliver()).ended)
+            except Busy:
+                self.ended.append("lost")
+
+    @property
+    def busy_with(self) -> Work | None:
+        """For what this process holds a lease."""
+        with self.store.read() as connection:
+            for task, table in LEASES.items():
+                mine = sa.select(table.c.lease_epoch).where(table.c.lease_owner == self.runtime.owner)
+                if connection.execute(mine).first() is not None:
+                    return task
+        return None
 
     async def close(self) -> None:
         for destination in self._destinations.values():

@@ -222,13 +222,18 @@ class World:
     async def _meet(self, encounter: Encounter) -> None:
         other = Program(self.settings, self.wall or self.clock, self.seed)
         tasks: list[asyncio.Task[None]] = []
+        lost: list[int] = []
+        """The work of the first in whose middle it lost its lease."""
 
         async def begin() -> None:
             if not tasks:
                 await self.clock.sleep(encounter.pause_s)
+                busy_with, done = self.program.busy_with, len(self.program.ended)
                 tasks.append(asyncio.create_task(other.work(encounter.second)))
                 if encounter.held:
                     await asyncio.wait(tasks)
+                    if busy_with is not None and self.program.busy_with != busy_with:
+                        lost.append(done)
 
         for door in self.town.package, self.town.backend:
             door.after(encounter.at, begin)
@@ -236,6 +241,7 @@ class World:
             await self.program.work(encounter.first)
             await begin()
             await asyncio.gather(*tasks)
+            assert not {self.program.ended[work] for work in lost} & {"ok", "partial", "drained"}
         finally:
             if tasks:
                 await asyncio.wait(tasks)
