@@ -49,16 +49,15 @@ _CLAIM = (
     .where(DESTINATION.c.name == sa.bindparam("to"), DESTINATION.c.claimed_up_to < sa.bindparam("last"))
     .values(claimed_up_to=sa.bindparam("last"))
 )
+_CLAIMED = sa.select(DESTINATION.c.claimed_up_to).where(DESTINATION.c.name == sa.bindparam("to")).scalar_subquery()
 _UNSENT = sa.and_(
     OUTBOX.c.connection_id == sa.bindparam("of"),
     OUTBOX.c.destination == sa.bindparam("to"),
     in_states(OUTBOX, UNDELIVERED),
     OUTBOX.c.state == "pending",
-    OUTBOX.c.id
-    > sa.func.coalesce(
-        sa.select(DESTINATION.c.claimed_up_to).where(DESTINATION.c.name == sa.bindparam("to")).scalar_subquery(), 0
-    ),
+    OUTBOX.c.id + sa.literal_column("0") > sa.func.coalesce(_CLAIMED, 0),
 )
+"""The sum hides the id: SQLite would go through all that is unsent instead of looking up what changed."""
 _SUPERSEDED_BARRIERS = (
     sa.update(OUTBOX).where(_UNSENT, OUTBOX.c.barrier, among(OUTBOX.c.type, "types")).values(state="superseded")
 )
