@@ -15,12 +15,22 @@ import structlog
 
 from connector import log
 
-SECRET = re.compile(
-    r"canary-of-|Y2FuYXJ5|MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw|simulated-secret|our-app-secret"
-    r"|\b(?:access|refresh)\.[0-9a-f]{16}|\b(?:access|refresh)-token-\d|stampNL001\.[0-9a-f]{8}"
-    r"|\bconnector_[0-9a-f]{8}_[\w-]{40}"
-)
-_IN_FILES = re.compile(SECRET.pattern.encode())
+FORMS = {
+    "canary-of-": "",
+    "Y2FuYXJ5": "",
+    "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "",
+    "simulated-secret": "",
+    "our-app-secret": "",
+    "access.": "[0-9a-f]{16}",
+    "refresh.": "[0-9a-f]{16}",
+    "access-token-": "[0-9]",
+    "refresh-token-": "[0-9]",
+    "stampNL001.": "[0-9a-f]{8}",
+    "connector_": "[0-9a-f]{8}_[A-Za-z0-9_-]{40}",
+}
+"""How a secret begins, and what must follow; to look for the beginnings first is fifteen times as fast."""
+_IN_TEXT = {begins: re.compile(re.escape(begins) + follows) for begins, follows in FORMS.items()}
+_IN_FILES = {begins.encode(): re.compile((re.escape(begins) + follows).encode()) for begins, follows in FORMS.items()}
 
 LOUD = ("uvicorn",)
 """The servers around the program under test print what they are asked for, queries included."""
@@ -36,7 +46,7 @@ class Watch(io.StringIO):
 
     def write(self, text: str) -> int:
         self.lines += 1
-        if SECRET.search(text):
+        if in_text(text):
             self.found.append(text)
         return len(text)
 
@@ -61,9 +71,14 @@ class Watch(io.StringIO):
         return found
 
 
+def in_text(text: str) -> re.Match[str] | None:
+    """A secret in it, if there is one."""
+    return next((match for begins, form in _IN_TEXT.items() if begins in text and (match := form.search(text))), None)
+
+
 def in_output(text: str) -> str | None:
     """The first secret in what a test printed."""
-    match = SECRET.search(text)
+    match = in_text(text)
     return match and text[max(match.start() - 80, 0) : match.end() + 20]
 
 
@@ -75,12 +90,12 @@ class Files:
         self._seen: dict[Path, tuple[int, int]] = {}
 
     def leaks(self) -> list[str]:
-        """One line for each file that holds a secret in the clear."""
+        """One line for each kind of secret that a file holds in the clear."""
         found = []
         for path in self._changed():
-            match = _IN_FILES.search(path.read_bytes())
-            if match:
-                found.append(f"{path}: {match[0][:24]!r}…")
+            data = path.read_bytes()
+            matches = [form.search(data) for begins, form in _IN_FILES.items() if begins in data]
+            found += [f"{path}: {match[0][:24]!r}…" for match in matches if match]
         return found
 
     def _changed(self) -> Iterator[Path]:
