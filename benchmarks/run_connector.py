@@ -16,6 +16,7 @@ from benchmarks import subject
 from benchmarks.measure import Meter
 from benchmarks.phases import BY_NAME, LINK, WARM_UP, PhaseClock
 from benchmarks.stages import Stages
+from connector.runtime import spare_the_collector
 
 
 async def main(folder: Path, name: str, cycles: int, *, by_stage: bool) -> None:
@@ -40,5 +41,6 @@ async def main(folder: Path, name: str, cycles: int, *, by_stage: bool) -> None:
 
 
 if __name__ == "__main__":
+    spare_the_collector()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), by_stage="stages" in sys.argv[4:]))

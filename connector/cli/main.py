@@ -7,6 +7,7 @@ import typer
 
 from connector.cli import apikeys, insight, linking, mappings, play, resending, secrets, setup, syncing
 from connector.cli.common import set_up_logging
+from connector.runtime import spare_the_collector
 
 app = typer.Typer(
     name="connector",
@@ -45,4 +46,5 @@ app.add_typer(apikeys.app, name="apikey")
 
 def main() -> None:
     os.umask(0o077)  # what the program writes is for the user that runs it alone
+    spare_the_collector()
     app()
