@@ -38,7 +38,7 @@ ITEMS = """INSERT INTO item VALUES (?, ?, ?, ?)
 RECORDS = """INSERT INTO record VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (entity, key) DO UPDATE SET customer = excluded.customer, open = excluded.open, body = excluded.body"""
 OUTBOX = "INSERT INTO outbox (body, sent) VALUES (?, FALSE)"
-UNSENT = f"SELECT id, body FROM outbox WHERE NOT sent ORDER BY id LIMIT {BATCH}"
+UNSENT = f"SELECT id, body FROM outbox WHERE id > ? AND NOT sent ORDER BY id LIMIT {BATCH}"
 SENT = "UPDATE outbox SET sent = TRUE WHERE id BETWEEN ? AND ?"
 
 decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -178,7 +178,8 @@ class Floor:
         )
 
     def deliver(self) -> None:
-        while waiting := self.database.rows(UNSENT):
+        last = 0
+        while waiting := self.database.rows(UNSENT, last):
             body = b"[" + b",".join(bytes(event) for _, event in waiting) + b"]"
             stamp = str(int(self.clock.now().timestamp()))
             signed = hmac.digest(self.key, b"floor." + stamp.encode() + b"." + body, "sha256")
@@ -190,7 +191,8 @@ class Floor:
             }
             answer = self.http.post(f"{self.receiver}/events", content=body, headers=headers).raise_for_status()
             assert len(decode(answer.content)["results"]) == len(waiting)
-            self.database.do(SENT, waiting[0][0], waiting[-1][0])
+            last = waiting[-1][0]
+            self.database.do(SENT, waiting[0][0], last)
 
 
 def main() -> None:
