@@ -18,7 +18,7 @@ demo: .venv/installed  ## link, sync and mirror a simulated administration, and 
 test: lint  ## lint, types, import contracts and the whole test suite
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
-nightly: .venv/installed  ## the properties and the long stories with many examples, which differ each night: an hour or two
+nightly: .venv/installed  ## the properties and the long stories with many examples, others each time; takes hours
 	@CONNECTOR_TEST_PROFILE=nightly $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -k "$(NIGHTLY)"
 
 bench: .venv/installed .venv-bench/installed  ## measure against a floor and dlt on recorded pages; BENCH="--size small" is quick

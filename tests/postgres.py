@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 URL_VARIABLE = "CONNECTOR_TEST_POSTGRES_URL"
 
@@ -36,11 +37,16 @@ def server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """The URL of a database of one's own, dropped at the end with whoever still uses it."""
+def database(server_url: str, *, like: str | None = None) -> Iterator[str]:
+    """The URL of a database of one's own, dropped at the end with whoever still uses it.
+
+    Empty, or a copy of the one that `like` is the URL of, with which nobody may be connected.
+    """
     name = f"connector_test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        template = "template0" if like is None else conninfo_to_dict(like)["dbname"]
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(str(template))))
         try:
             yield _with_database(server_url, name)
         finally:

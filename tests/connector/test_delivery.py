@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -34,9 +33,9 @@ from tests.servers import serve, serve_raw
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(sqlite_url: str) -> Iterator[Store]:
     """SQLite only."""
-    opened = open_store(f"sqlite:///{tmp_path / 'connector.db'}")
+    opened = open_store(sqlite_url)
     yield opened
     opened.close()
 

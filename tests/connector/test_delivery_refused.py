@@ -1,7 +1,6 @@
 """Delivery: events that a receiver does not take."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +16,9 @@ from tests.servers import serve
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(sqlite_url: str) -> Iterator[Store]:
     """SQLite only."""
-    opened = open_store(f"sqlite:///{tmp_path / 'connector.db'}")
+    opened = open_store(sqlite_url)
     yield opened
     opened.close()
 

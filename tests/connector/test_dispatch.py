@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,8 +80,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> Any:
-    store = open_store(f"sqlite:///{tmp_path / 'connector.db'}")
+async def bench(sqlite_url: str) -> Any:
+    store = open_store(sqlite_url)
     yield Bench(store)
     store.close()
 

@@ -8,7 +8,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -91,8 +90,8 @@ class Fleet:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(open_store(f"sqlite:///{tmp_path / 'connector.db'}")) as store:
+def store(sqlite_url: str) -> Iterator[Store]:
+    with contextlib.closing(open_store(sqlite_url)) as store:
         yield store
 
 

@@ -9,7 +9,6 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,8 +34,8 @@ TTL = timedelta(minutes=2)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with contextlib.closing(open_store(f"sqlite:///{tmp_path / 'connector.db'}")) as store:
+def bench(sqlite_url: str) -> Iterator[Bench]:
+    with contextlib.closing(open_store(sqlite_url)) as store:
         bench = Bench(store)
         bench.books.customer("A", "Customer A")
         for number in range(ITEMS):
