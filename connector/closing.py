@@ -63,10 +63,10 @@ class Closer:
 
     async def close(self, adapter: Adapter, assembler: Assembler, references: References, tally: Tally) -> Closing:
         """Ask the ledger for its total, unless it has just confirmed it; then write the barriers in one transaction."""
-        control = await asyncio.to_thread(self._confirmed)
+        ours, left_out = await asyncio.to_thread(self._ours)
+        control = self._confirmed(ours, left_out)
         if control is None:
-            ledger = await adapter.ledger_total(references)
-            control = await asyncio.to_thread(self._compared, ledger)
+            control = self._compared(ours, left_out, await adapter.ledger_total(references))
         return await asyncio.to_thread(self._close, assembler, control, tally)
 
     def failed(self, error: ConnectorError) -> None:
@@ -181,19 +181,17 @@ class Closer:
         kind = self.package.bank_kind
         return {} if kind is None else rows.newest_days(self.store, self.connection.id, kind, sorted(banks))
 
-    def _confirmed(self) -> ControlTotal | None:
+    def _confirmed(self, ours: Decimal, left_out: Decimal) -> ControlTotal | None:
         """What the ledger confirmed a short while ago, if our count is still the same."""
         if self.connection.control_total is None or self.origin != "incremental":
             return None
         known = msgspec.json.decode(self.connection.control_total, type=ControlTotal)
-        ours, left_out = self._ours()
         same = ours == known.ours and left_out == known.explained.get(LEFT_OUT, ZERO)
         age = self.started_at - (known.compared_at or self.started_at)
         return known if same and timedelta(0) < age < ASK_AGAIN else None
 
-    def _compared(self, ledger: LedgerTotal | None) -> ControlTotal:
+    def _compared(self, ours: Decimal, left_out: Decimal, ledger: LedgerTotal | None) -> ControlTotal:
         currency = self.connection.currency
-        ours, left_out = self._ours()
         explained = {LEFT_OUT: left_out} if left_out else {}
         if ledger is None:
             return ControlTotal(currency=currency, ours=ours, explained=explained)
